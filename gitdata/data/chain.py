@@ -1,0 +1,152 @@
+"""Chains: the DAG of a dataset's extensions, and what of it is live.
+
+*Heads* are the extensions that nobody extends or replaces; a *closure* is some extensions with all their
+ancestors; *live* is the closure of the heads without what is retracted, replaced or lost. This module is pure
+and knows nothing of git: it is handed the pointers of one commit.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from gitdata.data.pointer import Extension, version_key
+
+
+class MissingParents(LookupError):
+    """A closure is not parent-complete; `ids` are the missing extensions."""
+
+    def __init__(self, ids: Iterable[str]) -> None:
+        self.ids = tuple(sorted(ids))
+        super().__init__(", ".join(self.ids))
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """The extensions of one dataset by id, the ids declared bad, and those whose pointer is only in history.
+
+    A *lost* extension is an ancestor whose pointer was deleted (a `git revert` of an interior pointer): it
+    keeps the DAG connected and counts as retracted.
+    """
+
+    extensions: Mapping[str, Extension]
+    retracted: frozenset[str] = frozenset()
+    lost: frozenset[str] = frozenset()
+    replaced: frozenset[str] = field(init=False)
+    heads: tuple[str, ...] = field(init=False)
+
+    def __post_init__(self) -> None:
+        extended = {parent for extension in self.extensions.values() for parent in extension.parents}
+        replaced = {old for extension in self.extensions.values() for old in extension.replaces}
+        heads = self.extensions.keys() - extended - replaced - self.lost
+        object.__setattr__(self, "replaced", frozenset(replaced))
+        object.__setattr__(self, "heads", tuple(sorted(heads)))
+
+    @property
+    def live(self) -> frozenset[str]:
+        """closure(heads) − retracted − replaced − lost. Raises MissingParents."""
+        return self.live_part(self.heads)
+
+    def live_part(self, ids: Iterable[str]) -> frozenset[str]:
+        """What is live of the closure of `ids`. Raises MissingParents."""
+        return self.closure(ids) - self.retracted - self.replaced - self.lost
+
+    def closure(self, ids: Iterable[str]) -> frozenset[str]:
+        """`ids` with all their ancestors. Raises MissingParents where one of them is unknown."""
+        reached: set[str] = set()
+        missing: set[str] = set()
+        waiting = list(ids)
+        while waiting:
+            current = waiting.pop()
+            if current in reached or current in missing:
+                continue
+            if current not in self.extensions:
+                missing.add(current)
+                continue
+            reached.add(current)
+            waiting.extend(self.extensions[current].parents)
+        if missing:
+            raise MissingParents(missing)
+        return frozenset(reached)
+
+    def ordered(self, ids: Iterable[str]) -> tuple[Extension, ...]:
+        """The extensions `ids`, ancestors first; among those that could come next, the lower id comes first.
+
+        The order depends on ids alone, so that it is the same in every clone and survives renumbering.
+        """
+        wanted = self.closure(ids)
+        chosen = frozenset(ids)
+        waiting_for = {id: sum(p in wanted for p in set(self.extensions[id].parents)) for id in wanted}
+        children: dict[str, list[str]] = {}
+        for id in wanted:
+            for parent in set(self.extensions[id].parents):
+                children.setdefault(parent, []).append(id)
+        ready = [id for id, count in waiting_for.items() if count == 0]
+        heapq.heapify(ready)
+        order: list[Extension] = []
+        while ready:
+            current = heapq.heappop(ready)
+            if current in chosen:
+                order.append(self.extensions[current])
+            for child in children.get(current, ()):
+                waiting_for[child] -= 1
+                if waiting_for[child] == 0:
+                    heapq.heappush(ready, child)
+        return tuple(order)
+
+    def contributing(self, live: Iterable[str], split: str) -> tuple[Extension, ...]:
+        """The extensions of `live` that have rows of `split`, in order.
+
+        An extension whose test policy is `replace` or `drop` takes away the test rows of its ancestors; with
+        `drop` it brings none itself.
+        """
+        order = self.ordered(live)
+        hidden: set[str] = set()
+        if split == "test":
+            for extension in order:
+                if extension.test_policy != "add":
+                    hidden |= self.closure(extension.parents)
+                if extension.test_policy == "drop":
+                    hidden.add(extension.id)
+        return tuple(e for e in order if e.rows_of(split) and e.id not in hidden)
+
+    def matching(self, reference: str) -> tuple[Extension, ...]:
+        """The extensions that a version label or an id prefix of at least four digits names."""
+        return tuple(
+            extension
+            for id, extension in sorted(self.extensions.items())
+            if extension.version == reference or (len(reference) >= 4 and id.startswith(reference))
+        )
+
+    @property
+    def double_versions(self) -> dict[str, tuple[str, ...]]:
+        """Labels that more than one extension carries, with the ids."""
+        carriers: dict[str, list[str]] = {}
+        for id, extension in sorted(self.extensions.items()):
+            if id not in self.lost:
+                carriers.setdefault(extension.version, []).append(id)
+        return {label: tuple(ids) for label, ids in carriers.items() if len(ids) > 1}
+
+
+def missing_parents(extensions: Mapping[str, Extension]) -> frozenset[str]:
+    """Parents that no extension of the collection is."""
+    named = {parent for extension in extensions.values() for parent in extension.parents}
+    return frozenset(named - extensions.keys())
+
+
+def next_version(chain: Chain, parents: Iterable[str], *, trains: bool) -> str:
+    """The label of a new extension of `parents`: the minor is raised, for test or validation rows alone the patch.
+
+    Labels are unique in a dataset, so a label in use is passed over. Without parents it is a base: 1.0.0, or
+    the next major.
+    """
+    taken = {version_key(extension.version) for extension in chain.extensions.values()}
+    highest = max((version_key(chain.extensions[parent].version) for parent in parents), default=None)
+    if highest is None:
+        return f"{max((major for major, *_ in taken), default=0) + 1}.0.0"
+    major, minor, patch = highest
+    label = (major, minor + 1, 0) if trains else (major, minor, patch + 1)
+    while label in taken:
+        label = (major, label[1] + 1, 0) if trains else (major, minor, label[2] + 1)
+    return ".".join(str(part) for part in label)

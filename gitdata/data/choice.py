@@ -1,0 +1,210 @@
+"""The one rule of what to do with a model when anything may have changed.
+
+New data, merges, reverts, force-pushes, retraction and changed declarations all end here: `decide` is handed
+the ledger and what is live, and says whether to train, to gate again, or to do nothing. It is pure; lost,
+doubled and reordered wake-ups therefore change nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from gitdata.data.ledger import Entry, Ledger, Outcome, attempt_key
+
+_NOT_RESTORED = frozenset({"refused", "rejected", "rolled back"})
+_SETTLED_BY_A_PERSON = frozenset({"rejected", "rolled back"})
+
+Action = Literal["nothing", "train", "gate", "measure"]
+Comparison = Literal["accepted", "refused", "undecided"]
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that the rule looks at.
+
+    `live` holds the ids of the live extensions, `train_rows` the number of train rows of each; `tested` is the
+    digest of today's test rows (None: there are none). `restore` and `declaration` are the declared digests.
+    `may_move_champion`: this is the tip of the deployment branch as the git remote has it.
+    """
+
+    ledger: Ledger
+    live: frozenset[str]
+    train_rows: Mapping[str, int]
+    tested: str | None
+    restore: str
+    declaration: str
+    may_move_champion: bool
+
+    @property
+    def trainable(self) -> frozenset[str]:
+        """The live extensions with train rows: the others shape no weights and are never in `added`."""
+        return frozenset(id for id in self.live if self.train_rows.get(id, 0) > 0)
+
+    def covered_rows(self, entry: Entry) -> int:
+        return sum(self.train_rows.get(id, 0) for id in self.ledger.seen(entry.id))
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """What to do, and on what it rests.
+
+    `train`: restore `restored` (None: from scratch) and train on `unseen`. `gate`: test the existing version
+    `candidate` as it is. `measure`: the champion gets new metrics. `attempt` is the key that the act settles.
+    """
+
+    action: Action
+    reason: str
+    attempt: str
+    baseline: str | None
+    restored: str | None = None
+    candidate: str | None = None
+    unseen: frozenset[str] = frozenset()
+    tainted: frozenset[str] = frozenset()
+
+
+def decide(situation: Situation, *, force: bool = False) -> Decision:
+    """The rule of design: settled, or restore, train, gate. `force` asks a settled question once more."""
+    ledger, champion = situation.ledger, situation.ledger.champion
+    baseline = baseline_of(situation)
+    key = attempt_key(situation.live, situation.declaration, baseline, situation.may_move_champion)
+    tainted = tainted_of(situation)
+
+    def decision(action: Action, reason: str, **more: object) -> Decision:
+        return Decision(action, reason, key, baseline, tainted=tainted, **more)  # type: ignore[arg-type]
+
+    if not situation.trainable:
+        return decision("nothing", "no live extension has train rows")
+    if is_settled(situation) and not force:
+        assert champion is not None
+        if ledger.entries[champion].verdict.tested == situation.tested:
+            return decision("nothing", "the champion has seen all live data")
+        if key in ledger.attempts:
+            return decision("nothing", "this was already attempted")
+        return decision("measure", "only test rows changed", candidate=champion)
+    if key in ledger.attempts and not force:
+        return decision("nothing", "this was already attempted")
+    again = None if force else attempt_to_gate_again(situation)
+    if again is not None:
+        return decision("gate", "only test rows changed", candidate=again.id)
+    restored = version_to_restore(situation)
+    seen = ledger.seen(restored.id) if restored else frozenset()
+    unseen = situation.trainable - seen
+    if restored and not unseen and restored.id != champion:
+        return decision("gate", "nothing is left to train", candidate=restored.id, restored=restored.id)
+    if restored and not unseen:
+        restored, unseen = None, situation.trainable
+    reason = "unseen data" if restored else "a start from scratch"
+    return decision("train", reason, restored=restored.id if restored else None, unseen=unseen)
+
+
+def is_settled(situation: Situation) -> bool:
+    """seen(champion) = live, extensions without train rows aside, and the restore digest is the declared one."""
+    champion = situation.ledger.champion
+    return (
+        champion is not None
+        and situation.ledger.seen(champion) == situation.trainable
+        and situation.ledger.entries[champion].version.restore == situation.restore
+    )
+
+
+def unseen_of(situation: Situation) -> frozenset[str]:
+    """live − seen(champion), extensions without train rows aside."""
+    return situation.trainable - situation.ledger.seen(situation.ledger.champion)
+
+
+def tainted_of(situation: Situation) -> frozenset[str]:
+    """seen(champion) − live: what shaped the champion and is no longer live."""
+    return situation.ledger.seen(situation.ledger.champion) - situation.live
+
+
+def eligible(situation: Situation) -> tuple[Entry, ...]:
+    """The versions that may be champion again, youngest first: promoted once, clean, not settled by a person."""
+    return tuple(
+        entry
+        for entry in situation.ledger.youngest_first
+        if entry.verdict.promoted
+        and entry.verdict.outcome not in _SETTLED_BY_A_PERSON
+        and situation.ledger.seen(entry.id) <= situation.live
+    )
+
+
+def baseline_of(situation: Situation) -> str | None:
+    """What a candidate is compared with: the champion, or while it is tainted the youngest eligible version."""
+    champion = situation.ledger.champion
+    if champion is None or not tainted_of(situation):
+        return champion
+    return next((entry.id for entry in eligible(situation)), None)
+
+
+def version_to_restore(situation: Situation) -> Entry | None:
+    """The clean version with the declared restore digest that covers most train rows.
+
+    Ties go to the champion's lineage, then to the newest.
+    """
+    ledger = situation.ledger
+    line = frozenset(ledger.lineage(ledger.champion))
+    candidates = [
+        entry
+        for entry in ledger.entries.values()
+        if entry.verdict.outcome not in _NOT_RESTORED
+        and entry.version.restore == situation.restore
+        and ledger.seen(entry.id) <= situation.live
+    ]
+
+    def preference(entry: Entry) -> tuple[int, bool, int, str]:
+        return situation.covered_rows(entry), entry.id in line, entry.number, entry.id
+
+    return max(candidates, key=preference, default=None)
+
+
+def attempt_to_gate_again(situation: Situation) -> Entry | None:
+    """The latest unpromoted attempt at exactly these train rows, where only the test rows have changed."""
+    for entry in situation.ledger.youngest_first:
+        if entry.verdict.promoted or entry.verdict.outcome in _SETTLED_BY_A_PERSON:
+            continue
+        same_rows = situation.ledger.seen(entry.id) == situation.trainable
+        same_declaration = entry.version.declaration == situation.declaration
+        if same_rows and same_declaration:
+            return entry if entry.verdict.tested != situation.tested else None
+    return None
+
+
+def still_holds(situation: Situation, decision: Decision, candidate_seen: Iterable[str]) -> bool:
+    """Whether a trained candidate may still move the champion after the ledger or the data moved on.
+
+    A candidate that is no longer ⊆ live, or lacks part of seen(champion) ∩ live, becomes an experiment.
+    """
+    seen = frozenset(candidate_seen)
+    champion_seen = situation.ledger.seen(situation.ledger.champion) & situation.live
+    return seen <= situation.live and champion_seen <= seen
+
+
+def settle(
+    comparisons: Mapping[str, Comparison],
+    *,
+    may_move_champion: bool,
+    has_test_rows: bool,
+    within_tolerance: bool,
+    undecided: Literal["accept", "hold"],
+    confirm: bool,
+) -> tuple[Outcome, bool]:
+    """(verdict, whether the candidate becomes champion) from the comparisons with baseline and anchor.
+
+    `within_tolerance`: every point estimate is within the tolerance. The worse comparison counts.
+    """
+    outcomes = set(comparisons.values())
+    worst: Outcome = "accepted"
+    if "refused" in outcomes:
+        worst = "refused"
+    elif "undecided" in outcomes:
+        worst = "undecided"
+    if not may_move_champion:
+        return "experiment", False
+    if not has_test_rows:
+        return "waiting", False
+    passes = worst == "accepted" or (worst == "undecided" and undecided == "accept" and within_tolerance)
+    if passes and confirm:
+        return "waiting", False
+    return worst, passes

@@ -1,0 +1,116 @@
+"""The runner: one per repository, woken by jobs, it trains what is pending and leaves a stamp when nothing is.
+
+It holds a lock while it works; a second runner finds the lock taken and leaves, and the first looks at the
+spool again after it has let go, so that no job waits for a next push. Each model trains in a fresh process:
+JAX must not be forked, and a crash there is no crash here.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import IO
+
+from gitdata import durable
+from gitdata.automation.jobs import ModelResult, Spool
+from gitdata.commands.situation import deployments
+from gitdata.errors import GitdataError
+from gitdata.repo import LEDGER_REF, Repo
+from gitdata.storage.git import scrubbed_environment
+
+STAMP = "settled"
+
+
+def run(repo: Repo, *, once: bool) -> int:
+    """Work through the spool; the number of jobs that were finished. Without `once`, go on until interrupted."""
+    finished = 0
+    while True:
+        finished += _drain(repo)
+        if once:
+            return finished
+        time.sleep(1.0)
+
+
+def _drain(repo: Repo) -> int:
+    from filelock import FileLock, Timeout
+
+    spool, finished = Spool(repo.state), 0
+    repo.state.mkdir(parents=True, exist_ok=True)
+    while spool.ids("pending") or spool.ids("running"):
+        try:
+            with FileLock(repo.state / "runner.lock", timeout=0):
+                spool.take_over()
+                finished += _work(repo, spool)
+        except Timeout:
+            return finished
+    return finished
+
+
+def _work(repo: Repo, spool: Spool) -> int:
+    """Run all pending jobs as one: whatever woke us, what is pending is computed afresh."""
+    finished = 0
+    while waiting := spool.ids("pending"):
+        batch = [id for id in waiting if spool.start(id)]
+        started = time.time()
+        with spool.log_path(batch[0]).open("ab") as log:
+            results = train_pending(repo, log)
+        for other in batch[1:]:
+            spool.log_path(other).write_text(f"Ran together with job {batch[0]}: see its log.\n")
+        for id in batch:
+            spool.finish(id, results, started)
+        finished += len(batch)
+    return finished
+
+
+def train_pending(repo: Repo, log: IO[bytes]) -> list[ModelResult]:
+    """Train every model that its deployment branch declares, one after the other; then stamp what is settled."""
+    before = _stamp(repo)
+    results = []
+    try:
+        wanted = deployments(repo)
+    except GitdataError as error:
+        log.write(f"{error}\n".encode())
+        return [ModelResult("-", error.exit_code, error.message, 0.0)]
+    for model, commit in wanted:
+        results.append(_train(repo, model, commit, log))
+    if all(result.exit_code in (0, 6) for result in results):
+        _write_stamp(repo, before)
+    return results
+
+
+def _train(repo: Repo, model: str, commit: str, log: IO[bytes]) -> ModelResult:
+    command = [sys.executable, "-P", "-m", "gitdata", "train", model, "--at", commit]
+    started = time.monotonic()
+    start = log.tell()
+    done = subprocess.run(
+        command,
+        cwd=repo.top,
+        stdin=subprocess.DEVNULL,
+        stdout=log,
+        stderr=subprocess.STDOUT,
+        env=scrubbed_environment({"GITDATA_PROGRESS": "1"}),
+        check=False,
+    )
+    with Path(log.name).open("rb") as written:
+        written.seek(start)
+        lines = written.read().decode(errors="replace").strip().splitlines()
+    return ModelResult(model, done.returncode, lines[-1] if lines else "", time.monotonic() - started)
+
+
+def _stamp(repo: Repo) -> dict[str, str]:
+    """Per branch what the shell prefilter compares: the trees of datasets and models."""
+    stamp = {}
+    for branch, commit in repo.git.branches().items():
+        if not branch.startswith("gitdata/"):
+            trees = [repo.git.try_text("rev-parse", "--verify", "--quiet", f"{commit}:{t}") for t in ("datasets", "models")]
+            stamp[branch] = " ".join(tree or "none" for tree in trees)
+    return stamp
+
+
+def _write_stamp(repo: Repo, before: dict[str, str]) -> None:
+    """Stamp the branches as they were before we computed what is pending: a push since then is not settled."""
+    ledger = repo.git.resolve(LEDGER_REF) or "none"
+    lines = [f"{trees} {ledger} {branch}\n" for branch, trees in sorted(before.items())]
+    durable.write(repo.state / STAMP, "".join(lines).encode())

@@ -1,0 +1,343 @@
+"""Git: the only place that runs git.
+
+Hot reads are one subprocess each (`ls-tree`, `cat-file --batch`); writes to the ledger are plumbing on objects
+and one compare-and-swap of a ref, so that no work tree or index is touched. GitPython serves the history of a
+dataset and the demo's repositories. Git's environment variables, which hooks inherit, are scrubbed for all.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gitdata.errors import GitdataError, Mendable, TryAgain
+
+if TYPE_CHECKING:
+    import git
+
+# `git rev-parse --local-env-vars`, and the quarantine of pre-receive, which that list lacks.
+LOCAL_ENVIRONMENT = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
+FALLBACK_IDENTITY = {"NAME": "gitdata", "EMAIL": "gitdata@localhost"}
+
+
+class GitFailed(GitdataError):
+    """A git command failed; `stderr` is what it said. A bug of ours, unless the caller knows better."""
+
+    def __init__(self, arguments: Sequence[str], status: int, stderr: str) -> None:
+        super().__init__(f"git {' '.join(arguments[:3])} failed ({status}): {stderr.strip()}")
+        self.status = status
+        self.stderr = stderr
+
+
+@dataclass(frozen=True, slots=True)
+class TreeEntry:
+    """One file of a commit: octal mode, object name and path from the root."""
+
+    mode: str
+    object: str
+    path: str
+
+    @property
+    def is_plain_file(self) -> bool:
+        return self.mode in ("100644", "100755")
+
+
+def scrubbed_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without git's local variables: the folder alone decides the repository."""
+    environment = {key: value for key, value in os.environ.items() if key not in LOCAL_ENVIRONMENT}
+    return environment | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"} | dict(extra or {})
+
+
+class Git:
+    """A git repository: its work tree (None if bare), its own git folder and the one that worktrees share."""
+
+    __slots__ = ("common", "folder", "work_tree")
+
+    def __init__(self, folder: Path, common: Path, work_tree: Path | None) -> None:
+        self.folder = folder
+        self.common = common
+        self.work_tree = work_tree
+
+    @classmethod
+    def discover(cls, start: Path) -> Git:
+        """The repository that `start` lies in. Raises Mendable where there is none."""
+        if not start.is_dir():
+            raise Mendable(f"'{start}' is not a folder.", "Name a folder inside a git repository.")
+        questions = ["--is-bare-repository", "--absolute-git-dir", "--git-common-dir"]
+        try:
+            answer = _run(["rev-parse", *questions], start).decode().splitlines()
+            bare, folder, common = answer[0] == "true", Path(answer[1]), Path(answer[2])
+            common = (start / common).resolve()
+            if bare:
+                return cls(folder, common, None)
+            top = _run(["rev-parse", "--show-toplevel"], start).decode().removesuffix("\n")
+            return cls(folder, common, Path(top))
+        except GitFailed as error:
+            if "dubious ownership" in error.stderr:
+                raise Mendable(f"Git does not trust '{start}': another user owns it.", error.stderr.strip()) from error
+            if "work tree" in error.stderr:
+                raise Mendable(f"'{start}' lies inside a git folder.", "Go to the work tree.") from error
+            raise Mendable(
+                f"'{start}' is not in a git repository.", "Make one with `git init`, then `gitdata init`."
+            ) from error
+
+    @property
+    def top(self) -> Path:
+        """Where git commands run: the work tree, or the folder of a bare repository."""
+        return self.work_tree or self.folder
+
+    def run(
+        self,
+        *arguments: str,
+        stdin: bytes | None = None,
+        environment: Mapping[str, str] | None = None,
+    ) -> bytes:
+        """The standard output of a git command. Raises GitFailed."""
+        return _run(arguments, self.top, stdin, environment)
+
+    def text(self, *arguments: str) -> str:
+        """The standard output of a git command as text, without the final newline."""
+        return self.run(*arguments).decode(errors="surrogateescape").removesuffix("\n")
+
+    def try_text(self, *arguments: str) -> str | None:
+        """As `text`, or None where the command fails."""
+        try:
+            return self.text(*arguments)
+        except GitFailed:
+            return None
+
+    # --- reading ---------------------------------------------------------------------------------------------
+
+    def resolve(self, revision: str) -> str | None:
+        """The full name of the commit that `revision` means, or None."""
+        return self.try_text("rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+
+    def tree(self, revision: str, *paths: str) -> list[TreeEntry]:
+        """All files below `paths` at a revision; none where a path does not exist there."""
+        listing = self.run("ls-tree", "-r", "-z", "--full-tree", revision, "--", *paths)
+        return [_tree_entry(line) for line in listing.split(b"\0") if line]
+
+    def objects(self, names: Iterable[str]) -> dict[str, bytes]:
+        """The content of many objects, in one process."""
+        wanted = list(dict.fromkeys(names))
+        if not wanted:
+            return {}
+        output = self.run("cat-file", "--batch", stdin="".join(f"{name}\n" for name in wanted).encode())
+        contents: dict[str, bytes] = {}
+        position = 0
+        for name in wanted:
+            end = output.index(b"\n", position)
+            fields = output[position:end].split(b" ")
+            if len(fields) != 3:
+                raise GitFailed(["cat-file"], 1, f"object {name} is missing")
+            size = int(fields[2])
+            contents[name] = output[end + 1 : end + 1 + size]
+            position = end + 1 + size + 1
+        return contents
+
+    def files(self, revision: str, *paths: str) -> dict[str, bytes]:
+        """Path and content of the plain files below `paths` at a revision; links and submodules are left out."""
+        entries = [entry for entry in self.tree(revision, *paths) if entry.is_plain_file]
+        contents = self.objects(entry.object for entry in entries)
+        return {entry.path: contents[entry.object] for entry in entries}
+
+    def config(self, key: str) -> str | None:
+        return self.try_text("config", "--get", key)
+
+    def branch(self) -> str | None:
+        """The checked-out branch, also when unborn; None for a detached HEAD."""
+        return self.try_text("symbolic-ref", "--quiet", "--short", "HEAD")
+
+    def branches(self) -> dict[str, str]:
+        """Local branches and their commits."""
+        listing = self.text("for-each-ref", "--format=%(objectname) %(refname)", "refs/heads/")
+        pairs = (line.split(" ", 1) for line in listing.splitlines())
+        return {name.removeprefix("refs/heads/"): commit for commit, name in pairs}
+
+    def remotes(self) -> dict[str, str]:
+        """Names and URLs of the git remotes, `url.*.insteadOf` applied."""
+        names = self.text("remote").splitlines()
+        return {name: self.text("remote", "get-url", "--", name) for name in names}
+
+    def hooks_folder(self) -> Path:
+        """Where git looks for hooks, with core.hooksPath and worktrees respected."""
+        return (self.top / self.text("rev-parse", "--git-path", "hooks")).resolve()
+
+    def deleted_files(self, pattern: str) -> dict[str, bytes]:
+        """Files matching a pathspec that any branch once held and deleted, with their last content."""
+        log = self.text("log", "--all", "--diff-filter=D", "--format=%H", "--name-only", "-z", "--", pattern)
+        found: dict[str, bytes] = {}
+        commit = ""
+        for token in (part.strip("\n") for part in log.split("\0")):
+            if len(token) in (40, 64) and "/" not in token:
+                commit = token
+            elif token and token not in found:
+                found[token] = self.run("show", f"{commit}^:{token}")
+        return found
+
+    # --- writing ---------------------------------------------------------------------------------------------
+
+    def stage(self, *paths: Path) -> None:
+        """`git add` of files, whatever .gitignore says."""
+        self.run("add", "--force", "--", *(str(path) for path in paths))
+
+    def commit(self, message: str, *paths: Path) -> str:
+        """Commit `paths`, and only these, as a person's commit: with hooks, signing and their identity."""
+        try:
+            self.run("commit", "--quiet", "-m", message, "--", *(str(path) for path in paths))
+        except GitFailed as error:
+            if "tell me who you are" in error.stderr or "identity" in error.stderr:
+                raise Mendable(
+                    "Git does not know who you are, so nothing was committed; the pointer is staged.",
+                    'Set `git config user.name "…"` and `git config user.email "…"`, then `git commit`.',
+                ) from error
+            raise Mendable(
+                f"Git could not commit; the pointer is staged.\n{error.stderr.strip()}", "Then run `git commit`."
+            ) from error
+        return self.text("rev-parse", "HEAD")
+
+    def write_blob(self, content: bytes) -> str:
+        return self.run("hash-object", "-w", "--stdin", stdin=content).decode().strip()
+
+    def commit_files(self, parent: str | None, changes: Mapping[str, bytes | None], message: str) -> str:
+        """A new commit object: the tree of `parent` with files written (bytes) or removed (None).
+
+        No ref moves. Author and committer are git's own, or `gitdata` where no identity is configured.
+        """
+        index = self.folder / f"gitdata-index-{os.getpid()}"
+        environment = {"GIT_INDEX_FILE": str(index)}
+        try:
+            if parent:
+                self.run("read-tree", parent, environment=environment)
+            lines = []
+            for path, content in changes.items():
+                if content is None:
+                    if parent:
+                        lines.append(f"0 {'0' * len(parent)}\t{path}")
+                else:
+                    lines.append(f"100644 {self.write_blob(content)}\t{path}")
+            self.run("update-index", "--index-info", stdin="\n".join(lines).encode(), environment=environment)
+            tree = self.run("write-tree", environment=environment).decode().strip()
+        finally:
+            index.unlink(missing_ok=True)
+        parents = ["-p", parent] if parent else []
+        sign = ["-S"] if self.config("commit.gpgSign") == "true" else []
+        arguments = ["commit-tree", *sign, *parents, "-m", message, tree]
+        return self.run(*arguments, environment=self.identity()).decode().strip()
+
+    def identity(self) -> dict[str, str]:
+        """Variables that name author and committer where nothing configures them: servers often have no one."""
+        names = {}
+        for role in ("AUTHOR", "COMMITTER"):
+            if self.try_text("var", f"GIT_{role}_IDENT") is None or self.config("user.email") is None:
+                for field, value in FALLBACK_IDENTITY.items():
+                    variable = f"GIT_{role}_{field}"
+                    names[variable] = os.environ.get(variable, value)
+        return names
+
+    def swap_ref(self, ref: str, new: str, old: str | None) -> bool:
+        """Move `ref` from `old` (None: it does not exist) to `new`; False if somebody was faster."""
+        try:
+            self.run("update-ref", "-m", "gitdata", ref, new, old or "0" * len(new))
+        except GitFailed as error:
+            if "cannot lock ref" in error.stderr:
+                return False
+            raise
+        return True
+
+    def push_commit(self, remote: str, commit: str, ref: str, old: str | None) -> bool:
+        """Push a commit object as `ref` of a remote, by compare-and-swap; False if somebody was faster.
+
+        Raises TryAgain where the remote is away or does not let us.
+        """
+        lease = f"--force-with-lease={ref}:{old or ''}"
+        try:
+            self.run("push", "--quiet", "--no-verify", lease, "--", remote, f"{commit}:{ref}")
+        except GitFailed as error:
+            if any(sign in error.stderr for sign in ("stale info", "fetch first", "non-fast-forward", "cannot lock ref")):
+                return False
+            raise TryAgain(
+                f"The ledger could not be pushed to '{remote}': {error.stderr.strip()}",
+                "Nothing was published; run the same command again when the remote is back.",
+            ) from error
+        return True
+
+    def remote_ref(self, remote: str, ref: str) -> str | None:
+        """What `ref` is on a remote right now, or None. Raises TryAgain where the remote is away."""
+        try:
+            answer = self.text("ls-remote", "--", remote, ref)
+        except GitFailed as error:
+            raise TryAgain(
+                f"The git remote '{remote}' does not answer: {error.stderr.strip()}",
+                "Check `git remote -v` and the connection, then run the same command again.",
+            ) from error
+        lines = (line.split("\t") for line in answer.splitlines())
+        return next((commit for commit, name in lines if name == ref), None)
+
+    def fetch_ref(self, remote: str, ref: str, target: str) -> str | None:
+        """Fetch one ref of a remote into `target`; None where the remote has no such ref."""
+        commit = self.remote_ref(remote, ref)
+        if commit is None:
+            if self.resolve(target):
+                self.run("update-ref", "-d", target)
+            return None
+        if self.resolve(target) != commit:
+            self.run("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", remote, f"+{ref}:{target}")
+        return self.resolve(target)
+
+    def python(self) -> git.Repo:
+        """The same repository as GitPython sees it. The caller closes it."""
+        import git
+
+        return git.Repo(self.top)
+
+
+def _run(
+    arguments: Sequence[str],
+    folder: Path,
+    stdin: bytes | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> bytes:
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            env=scrubbed_environment(environment),
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise Mendable("git was not found.", "Install git 2.34 or newer and put it on the PATH.") from error
+    if done.returncode != 0:
+        raise GitFailed(arguments, done.returncode, done.stderr.decode(errors="replace"))
+    return done.stdout
+
+
+def _tree_entry(line: bytes) -> TreeEntry:
+    description, path = line.split(b"\t", 1)
+    mode, _, name = description.decode().split(" ")
+    return TreeEntry(mode, name, path.decode(errors="surrogateescape"))

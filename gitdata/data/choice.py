@@ -171,14 +171,18 @@ def attempt_to_gate_again(situation: Situation) -> Entry | None:
     return None
 
 
-def still_holds(situation: Situation, decision: Decision, candidate_seen: Iterable[str]) -> bool:
+def still_holds(situation: Situation, parent: str | None, seen: Iterable[str]) -> bool:
     """Whether a trained candidate may still move the champion after the ledger or the data moved on.
 
-    A candidate that is no longer ⊆ live, or lacks part of seen(champion) ∩ live, becomes an experiment.
+    Not if it saw what is no longer live, or lacks part of seen(champion) ∩ live, or descends from a version
+    that a person rejected or rolled back meanwhile: it becomes an experiment.
     """
-    seen = frozenset(candidate_seen)
-    champion_seen = situation.ledger.seen(situation.ledger.champion) & situation.live
-    return seen <= situation.live and champion_seen <= seen
+    ledger, seen = situation.ledger, frozenset(seen)
+    settled_by_a_person = any(
+        ledger.entries[id].verdict.outcome in _SETTLED_BY_A_PERSON for id in ledger.lineage(parent)
+    )
+    champion_seen = ledger.seen(ledger.champion) & situation.live
+    return seen <= situation.live and champion_seen <= seen and not settled_by_a_person
 
 
 def settle(

@@ -103,6 +103,15 @@ class Git:
                 f"'{start}' is not in a git repository.", "Make one with `git init`, then `gitdata init`."
             ) from error
 
+    @classmethod
+    def create(cls, folder: Path, *, bare: bool) -> Git:
+        """A new repository with the branch `main`, whatever this machine's defaults are."""
+        import git
+
+        folder.mkdir(parents=True, exist_ok=True)
+        git.Repo.init(folder, bare=bare, initial_branch="main").close()
+        return cls.discover(folder)
+
     @property
     def top(self) -> Path:
         """Where git commands run: the work tree, or the folder of a bare repository."""

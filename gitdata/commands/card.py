@@ -1,0 +1,85 @@
+"""The model card: what people read of a version, next to its pointer on the ledger branch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gitdata.data.chain import Chain
+from gitdata.data.choice import Situation
+from gitdata.data.ledger import Entry
+
+
+def model_card(entry: Entry, situation: Situation, chain: Chain) -> str:
+    """Markdown: verdict and why, what it was trained on, how well it does, and how it came about."""
+    version, ledger = entry.version, situation.ledger
+    parent = f"version {ledger.entries[version.parent].number}" if version.parent in ledger.entries else "none (scratch)"
+    seen = ledger.seen(version.parent) | set(version.added)
+    lines = [
+        f"# {version.model} {entry.number} ({version.short})",
+        "",
+        f"**{entry.verdict.outcome}**: {entry.verdict.reason}",
+        "",
+        f"- method: {version.method}",
+        f"- parent: {parent}",
+        f"- commit: {version.commit}",
+        f"- declaration: {version.declaration[:8]}, data and network: {version.restore[:8]}",
+        f"- package: {version.package[:8]}, {version.directory.size} bytes",
+        "",
+        "## Data",
+        "",
+        "| extension | train rows | seen since |",
+        "|---|---|---|",
+        *_seen_rows(chain, seen, version.added),
+        "",
+        *_metrics(version.metrics),
+        *_comparisons(entry.verdict.comparisons),
+        *_rungs(version.training.get("rungs", [])),
+    ]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _seen_rows(chain: Chain, seen: frozenset[str] | set[str], added: tuple[str, ...]) -> list[str]:
+    known = chain.ordered(seen & chain.extensions.keys())
+    return [
+        f"| {e.dataset}@{e.version} ({e.short}) | {e.rows_of('train')} | {'now' if e.id in added else 'before'} |"
+        for e in known
+    ]
+
+
+def _metrics(metrics: Any) -> list[str]:
+    if not metrics:
+        return []
+    rows = [f"| {name} | {_text(value)} |" for name, value in _flat("", metrics)]
+    return ["## On the test rows", "", "| metric | value |", "|---|---|", *rows, ""]
+
+
+def _comparisons(comparisons: Any) -> list[str]:
+    if not comparisons:
+        return []
+    head = ["## Against", "", "| version | role | loss ratio | 90 % interval | rows | detectable | verdict |"]
+    rows = [
+        f"| {c['version']} | {c['against']} | {c['ratio']:.4g} | {c['lower']:.4g}–{c['upper']:.4g} | {c['rows']} "
+        f"| {c['detectable']:.3g} | {c['verdict']} |"
+        for c in comparisons
+    ]
+    return [*head, "|---|---|---|---|---|---|---|", *rows, ""]
+
+
+def _rungs(rungs: Any) -> list[str]:
+    head = ["## Rungs", "", "| method | gradient steps | of union's | train rows read | seconds | validation loss |"]
+    rows = [
+        f"| {r['method']} | {r['steps']} | {r['union_steps']} | {r['rows_read']} | {r['seconds']:.3g} "
+        f"| {_text(r['validation_loss'])} |"
+        for r in rungs
+    ]
+    return [*head, "|---|---|---|---|---|---|", *rows] if rungs else []
+
+
+def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
+    if isinstance(value, dict):
+        return [pair for key, inner in sorted(value.items()) for pair in _flat(f"{prefix} {key}".strip(), inner)]
+    return [(prefix, value)]
+
+
+def _text(value: Any) -> str:
+    return "–" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)

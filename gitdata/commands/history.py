@@ -1,0 +1,71 @@
+"""Log and show: the extensions of a dataset in order, and one of them in full."""
+
+from __future__ import annotations
+
+from gitdata.commands.records import Record
+from gitdata.data.chain import Chain
+from gitdata.data.pointer import Extension, extension_record
+from gitdata.repo import DATASETS, Repo
+
+
+def log(repo: Repo, reference: str) -> list[Record]:
+    """One record per extension of a closure, oldest first; who committed it when is git's knowledge."""
+    snapshot = repo.snapshot() if repo.is_bare else repo.work_tree_snapshot()
+    chain, selected = snapshot.extensions(reference)
+    repo.live(chain)
+    closure = chain.closure(e.id for e in selected)
+    commits = _introduced(repo, reference.partition("@")[0])
+    return [_entry(chain, e, commits.get(f"{e.stem}.dvc")) for e in chain.ordered(closure)]
+
+
+def show(repo: Repo, reference: str) -> list[Record]:
+    """Everything that the pointers of `DATASET@X` say."""
+    snapshot = repo.snapshot() if repo.is_bare else repo.work_tree_snapshot()
+    chain, selected = snapshot.extensions(reference)
+    commits = _introduced(repo, selected[0].dataset) if selected else {}
+    records = []
+    for extension in selected:
+        entry = _entry(chain, extension, commits.get(f"{extension.stem}.dvc"))
+        files = [
+            {"path": f.place, "rows": f.rows, "sha256": f.sha256, "size": f.size} for f in extension.files or ()
+        ]
+        details = extension_record(extension)
+        more = {key: details[key] for key in ("inputs", "outputs", "schema", "split_policy") if key in details}
+        missing = len(repo.missing_from_cache(extension))
+        records.append(Record(entry.kind, entry.id, {**entry.fields, **more, "files": files, "missing": missing}))
+    return records
+
+
+def _entry(chain: Chain, extension: Extension, commit: dict[str, str] | None) -> Record:
+    return Record(
+        "extension",
+        extension.id,
+        {
+            "commit": commit,
+            "dataset": extension.dataset,
+            "head": extension.id in chain.heads,
+            "parents": [chain.extensions[p].stem for p in extension.parents if p in chain.extensions],
+            "retracted": extension.id in chain.retracted | chain.lost,
+            "rows": dict(extension.rows),
+            "size": extension.directory.size,
+            "version": extension.version,
+        },
+    )
+
+
+def _introduced(repo: Repo, dataset: str) -> dict[str, dict[str, str]]:
+    """By file name of a pointer: the commit that brought it first, with author, time and subject."""
+    if repo.git.resolve("HEAD") is None:
+        return {}
+    found: dict[str, dict[str, str]] = {}
+    with repo.git.python() as python:
+        for commit in python.iter_commits("HEAD", paths=f"{DATASETS}/{dataset}"):
+            about = {
+                "author": str(commit.author.name),
+                "commit": commit.hexsha,
+                "subject": str(commit.summary),
+                "time": commit.committed_datetime.isoformat(),
+            }
+            for path in commit.stats.files:
+                found[str(path).rpartition("/")[2]] = about
+    return found

@@ -1,0 +1,87 @@
+"""Row source: the rows of extensions as columns, each file verified before it is read."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitdata.commands.records import Say, silent
+from gitdata.commands.transfer import fetch_extensions, sidecar_json
+from gitdata.data.pointer import Extension
+from gitdata.data.schema import Schema
+from gitdata.errors import DataUnavailable
+from gitdata.repo import Repo, blob_of
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from gitdata.data.formats import Columns
+
+HOLDOUT = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class RowSource:
+    """Reads rows of the extensions of one dataset; `inputs` and `outputs` are the fields a model uses."""
+
+    repo: Repo
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    say: Say = silent
+
+    def rows(self, extensions: Sequence[Extension], split: str) -> Columns:
+        """All rows of a split, extensions in the order given, files in the order of the listing."""
+        from gitdata.data import formats
+
+        fetch_extensions(self.repo, extensions, [split], self.say)
+        parts = []
+        for extension in extensions:
+            schema = schema_of(self.repo, extension)
+            for file in self.repo.files_of(extension):
+                if file.split == split:
+                    parts.append(self._read(extension, file.place, formats, schema))
+        return formats.concatenate(parts)
+
+    def _read(self, extension: Extension, place: str, formats: Any, schema: Schema) -> Columns:
+        file = next(f for f in self.repo.files_of(extension) if f.place == place)
+        blob = blob_of(file)
+        if not self.repo.cache.verify(blob):
+            aside = self.repo.cache.set_aside(blob)
+            raise DataUnavailable(
+                f"The cached copy of {file.place} of {extension.dataset}@{extension.version} is corrupt; it was set "
+                f"aside as {aside}.",
+                f"Fetch it again: `gitdata fetch {extension.dataset}@{extension.short}`.",
+            )
+        columns: Columns = formats.read(self.repo.cache.path(blob), schema, suffix=Path(file.path).suffix)
+        return columns
+
+    def inputs_of(self, columns: Columns) -> tuple[str, ...]:
+        return self.inputs or tuple(name for name in columns if name not in self.outputs)
+
+    def held_out(self, columns: Columns) -> np.ndarray[Any, Any]:
+        """The tenth of the rows that serves as validation rows where there is no such split, by input hash."""
+        from gitdata.data import rows
+
+        return rows.fraction_mask(columns, self.inputs_of(columns), HOLDOUT, "holdout")
+
+    def digests(self, columns: Columns) -> np.ndarray[Any, Any]:
+        """The first 64 bits of each row's digest over inputs and outputs: what duplicates and leaks are found by."""
+        from gitdata.data import rows
+
+        return rows.digests(columns, (*self.inputs_of(columns), *self.outputs))[:, 0]
+
+
+def schema_of(repo: Repo, extension: Extension) -> Schema:
+    if extension.schema is not None:
+        return extension.schema
+    return Schema.from_json(sidecar_json(repo, extension, "schema.json"))
+
+
+def select(columns: Columns, mask: np.ndarray[Any, Any]) -> Columns:
+    return {name: column[mask] for name, column in columns.items()}
+
+
+def count(columns: Columns) -> int:
+    return len(next(iter(columns.values()))) if columns else 0

@@ -1,0 +1,168 @@
+"""Situation: what the rule of what to do looks at, gathered from a commit, the ledger and the git remote.
+
+`status` and `pending` need only digests of a declaration, and checking one takes longer than all else they do;
+so the digests are kept per text in this clone's state, where anybody may delete them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass
+
+from gitdata import durable
+from gitdata.canonical import digest, readable_json
+from gitdata.commands.records import Record
+from gitdata.data.chain import Chain
+from gitdata.data.choice import Decision, Situation, decide, tainted_of, unseen_of
+from gitdata.data.ledger import Ledger
+from gitdata.errors import GitdataError, Mendable
+from gitdata.repo import Repo, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """What is needed of a declaration to say what is pending."""
+
+    dataset: str
+    version: str | None
+    branch: str
+    restore: str
+    declaration: str
+
+
+def declared(repo: Repo, model: str, text: str) -> Declared:
+    """The digests of a declaration. Raises Mendable where it is not valid."""
+    from gitdata import __version__
+
+    name = hashlib.sha256(f"{__version__}\n{model}\n{text}".encode()).hexdigest()
+    kept = repo.state / "declarations" / f"{name}.json"
+    try:
+        return Declared(**json.loads(kept.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        pass
+    from gitdata.training.declaration import parse
+
+    declaration = parse(text, model)
+    found = Declared(
+        dataset=declaration.data.dataset,
+        version=declaration.data.version,
+        branch=declaration.deployment.branch,
+        restore=declaration.restore_digest,
+        declaration=declaration.digest,
+    )
+    durable.write(kept, readable_json(asdict(found)))
+    return found
+
+
+def live_of(repo: Repo, snapshot: Snapshot, wanted: Declared) -> tuple[Chain, frozenset[str]]:
+    """The chain that a model learns from and what of it is live; a pinned version means its closure."""
+    if wanted.version is None:
+        chain = snapshot.chain(wanted.dataset)
+        return chain, repo.live(chain)
+    chain, pinned = snapshot.extensions(f"{wanted.dataset}@{wanted.version}")
+    return chain, repo.live(chain, [extension.id for extension in pinned])
+
+
+def situation_of(
+    repo: Repo, snapshot: Snapshot, wanted: Declared, ledger: Ledger, *, may_move_champion: bool
+) -> Situation:
+    """What the rule looks at."""
+    chain, live = live_of(repo, snapshot, wanted)
+    return Situation(
+        ledger=ledger,
+        live=live,
+        train_rows={id: chain.extensions[id].rows_of("train") for id in live},
+        tested=tested_digest(chain, live),
+        restore=wanted.restore,
+        declaration=wanted.declaration,
+        may_move_champion=may_move_champion,
+    )
+
+
+def tested_digest(chain: Chain, live: frozenset[str]) -> str | None:
+    """The digest of today's test rows: of the extensions that bring them; None where there are none."""
+    ids = [extension.id for extension in chain.contributing(live, "test")]
+    return digest(ids) if ids else None
+
+
+def deployments(repo: Repo) -> list[tuple[str, str]]:
+    """(model, commit) for every model that a branch declares as deployed from that very branch."""
+    found = []
+    for branch, commit in sorted(repo.git.branches().items()):
+        if branch.startswith("gitdata/"):
+            continue
+        snapshot = repo.snapshot(commit)
+        for model, text in sorted(snapshot.declarations.items()):
+            try:
+                wanted = declared(repo, model, text)
+            except GitdataError:
+                found.append((model, commit))  # training it says what is wrong, where people look: in the log
+                continue
+            if wanted.branch == branch:
+                found.append((model, commit))
+    return found
+
+
+def default_revision(repo: Repo, model: str) -> str:
+    """Where a model is trained if nobody says: HEAD, or in a bare repository the branch that deploys it."""
+    if not repo.is_bare:
+        return "HEAD"
+    for name, commit in deployments(repo):
+        if name == model:
+            return commit
+    raise Mendable(
+        f"No branch of this repository declares the model '{model}' as deployed from it.",
+        "Push the branch that its [deployment] names, or name a revision with --at.",
+    )
+
+
+def pending(repo: Repo, models: list[str], snapshot: Snapshot, ledger_commit: str | None) -> list[Record]:
+    """One record per model: what of live its champion has not seen, what taints it, and what would be done."""
+    ledgers = repo.ledgers(ledger_commit)
+    return [_pending(repo, model, snapshot, ledgers.get(model, Ledger(model))) for model in models]
+
+
+def _pending(repo: Repo, model: str, snapshot: Snapshot, ledger: Ledger) -> Record:
+    wanted = declared(repo, model, snapshot.declaration(model))
+    tip = repo.deployment_tip(wanted.branch)
+    may_move = tip is not None and (snapshot.commit is None or snapshot.commit == tip)
+    situation = situation_of(repo, snapshot, wanted, ledger, may_move_champion=may_move)
+    decision = decide(situation)
+    chain = snapshot.chain(wanted.dataset)
+    champion = ledger.entries[ledger.champion] if ledger.champion else None
+    return Record(
+        "pending",
+        model,
+        {
+            "action": decision.action,
+            "champion": champion.stem if champion else None,
+            "dataset": wanted.dataset,
+            "reason": decision.reason,
+            "tainted": _labels(chain, tainted_of(situation)),
+            "unseen": _labels(chain, unseen_of(situation)),
+        },
+    )
+
+
+def _labels(chain: Chain, ids: frozenset[str]) -> list[str]:
+    known = [id for id in ids if id in chain.extensions]
+    labels = [extension.stem for extension in chain.ordered(known)]
+    return labels + sorted(id[:8] for id in ids if id not in chain.extensions)
+
+
+def describe(decision: Decision, chain: Chain, ledger: Ledger) -> str:
+    """One sentence on what is about to be done and why."""
+    if decision.action == "nothing":
+        return f"Nothing to do: {decision.reason}."
+    if decision.action == "measure":
+        return "The champion is measured again: only test rows changed."
+    if decision.action == "gate":
+        assert decision.candidate is not None
+        return f"Version {ledger.entries[decision.candidate].number} is tested as it is: {decision.reason}."
+    labels = ", ".join(_labels(chain, decision.unseen))
+    if decision.restored is None:
+        return f"Training from scratch on {labels}."
+    return f"Restoring version {ledger.entries[decision.restored].number}; training on what it has not seen: {labels}."
+
+

@@ -1,0 +1,78 @@
+"""Status: heads, pointers not staged, blobs the cache lacks, double versions, what is pending per model.
+
+It reads git and stats the cache, and never asks the network.
+"""
+
+from __future__ import annotations
+
+from gitdata.commands.records import Record
+from gitdata.commands.situation import pending
+from gitdata.data import pointer
+from gitdata.data.pointer import Extension
+from gitdata.errors import DataUnavailable, GitdataError
+from gitdata.repo import DATASETS, MODELS, Repo, Snapshot
+
+
+def status(repo: Repo) -> list[Record]:
+    """One record per dataset, one per model, one on the ledger."""
+    if repo.is_bare:
+        return [_server(repo)]
+    repo.require_initialised()
+    snapshot = repo.work_tree_snapshot()
+    changed = _changed(repo)
+    datasets = [_dataset(repo, snapshot, name, changed) for name in sorted(snapshot.chains)]
+    commit = repo.ledger_commit()
+    return [*datasets, *(_model(repo, model, snapshot, commit) for model in sorted(snapshot.declarations))]
+
+
+def _server(repo: Repo) -> Record:
+    branches = [branch for branch in repo.git.branches() if not branch.startswith("gitdata/")]
+    return Record("server", str(repo.top), {"branches": sorted(branches), "store": str(repo.state / "remote")})
+
+
+def _changed(repo: Repo) -> dict[str, str]:
+    """Pointers and declarations that git does not hold as they are: path → two letters of `git status`."""
+    listing = repo.git.run(
+        "status", "--porcelain=v1", "-z", "--untracked-files=all", "--no-renames", "--", DATASETS, MODELS
+    )
+    entries = [entry.decode(errors="surrogateescape") for entry in listing.split(b"\0") if entry]
+    return {entry[3:]: entry[:2] for entry in entries}
+
+
+def _dataset(repo: Repo, snapshot: Snapshot, name: str, changed: dict[str, str]) -> Record:
+    chain = snapshot.chains[name]
+    live = repo.live(chain)
+    extensions = chain.ordered(live)
+    missing = {e.stem: count for e in extensions if (count := _missing(repo, e))}
+    own = {path: letters for path, letters in changed.items() if path.startswith(f"{DATASETS}/{name}/")}
+    return Record(
+        "dataset",
+        name,
+        {
+            "double_versions": {label: [id[:8] for id in ids] for label, ids in chain.double_versions.items()},
+            "extensions": len(extensions),
+            "heads": [chain.extensions[head].stem for head in chain.heads],
+            "missing": missing,
+            "retracted": sorted(id[:8] for id in chain.retracted | chain.lost),
+            "rows": {s: sum(e.rows_of(s) for e in extensions) for s in pointer.SPLITS},
+            "staged": sorted(path for path, letters in own.items() if letters[0] not in " ?"),
+            "unstaged": sorted(path for path, letters in own.items() if letters[1] != " "),
+        },
+    )
+
+
+def _missing(repo: Repo, extension: Extension) -> int:
+    try:
+        return len(repo.missing_from_cache(extension))
+    except DataUnavailable:
+        return 1
+
+
+def _model(repo: Repo, model: str, snapshot: Snapshot, ledger_commit: str | None) -> Record:
+    """What is pending for a model; a declaration that is not valid is a finding, not a failure."""
+    try:
+        record = pending(repo, [model], snapshot, ledger_commit)[0]
+    except GitdataError as error:
+        return Record("model", model, {"error": str(error)})
+    known = ledger_commit is not None or repo.git_remote is None
+    return Record("model", model, {**record.fields, "ledger_known": known})

@@ -1,0 +1,196 @@
+"""Push, fetch, pull and checkout: blobs to and from the remote, and files into the work tree.
+
+Pushing is what the pre-push hook does for the refs that git is about to send: every blob that these refs name
+and the git remote does not have yet is uploaded and seen on the remote, or the push is refused.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+from gitdata.commands.records import Record, Say, silent
+from gitdata.commands.transfer import blobs_of, check_directory, fetch_extensions, open_remote
+from gitdata.data import pointer
+from gitdata.data.pointer import Extension, PointerError
+from gitdata.errors import DataUnavailable, Mendable
+from gitdata.repo import DATASETS, MODELS, Purpose, Repo, Snapshot, blob_of, read_pointer
+from gitdata.storage.cache import Blob
+
+_MODEL_POINTER = re.compile(r"models/[^/]+/(?P<stem>[^/]+)\.dvc")
+
+
+def push(repo: Repo, references: Sequence[str], say: Say = silent) -> list[Record]:
+    """Upload the blobs of closures (default: every dataset at HEAD) and see them on the remote."""
+    repo.require_initialised()
+    snapshot = repo.snapshot()
+    extensions = _closures(repo, snapshot, references)
+    blobs = _blobs(repo, extensions, say)
+    sent, url = _upload(repo, "data", blobs, None, say)
+    return [Record("push", url, {"blobs": len(blobs), "bytes": sent, "extensions": len(extensions)})]
+
+
+def push_refs(repo: Repo, git_remote: str, url: str, lines: Iterable[str], say: Say = silent) -> list[Record]:
+    """Upload what the refs of a `git push` name and the git remote lacks; `lines` are those of pre-push.
+
+    Raises DataUnavailable naming the blobs that are neither here nor on the remote: the push is then refused.
+    """
+    commits = [fields[1] for line in lines if len(fields := line.split()) == 4 and fields[1].strip("0")]
+    if not commits:
+        return []
+    target = git_remote if git_remote in repo.git.remotes() else url
+    pointers = _pointers_sent(repo, commits, git_remote)
+    extensions = [e for path, content in pointers if (e := read_pointer(path, content))]
+    packages = [blob for path, content in pointers for blob in _package(path, content)]
+    records = []
+    if extensions:
+        blobs = _blobs(repo, extensions, say)
+        sent, store = _upload(repo, "data", blobs, target, say)
+        records.append(Record("push", store, {"blobs": len(blobs), "bytes": sent, "extensions": len(extensions)}))
+    if packages:
+        sent, store = _upload(repo, "models", packages, target, say)
+        records.append(Record("push", store, {"blobs": len(packages), "bytes": sent, "extensions": 0}))
+    return records
+
+
+def fetch(repo: Repo, references: Sequence[str], splits: Sequence[str], say: Say = silent) -> list[Record]:
+    """Bring blobs of closures into the cache, and the ledger up to date."""
+    repo.require_initialised()
+    repo.fetch_ledger()
+    extensions = _closures(repo, _snapshot(repo), references)
+    bytes_fetched = fetch_extensions(repo, extensions, splits or pointer.SPLITS, say)
+    return [Record("fetch", "cache", {"bytes": bytes_fetched, "extensions": len(extensions)})]
+
+
+def pull(repo: Repo, references: Sequence[str], splits: Sequence[str], say: Say = silent) -> list[Record]:
+    """Fetch, then check out."""
+    fetched = fetch(repo, references, splits, say)
+    names = references or sorted(_snapshot(repo).chains)
+    return [*fetched, *(record for name in names for record in checkout(repo, name, splits, say))]
+
+
+def checkout(repo: Repo, reference: str, splits: Sequence[str], say: Say = silent) -> list[Record]:
+    """Put the files of a closure beside their pointers. A file that is there and differs is never overwritten."""
+    top = repo.require_work_tree("checkout")
+    extensions = _closures(repo, _snapshot(repo), [reference])
+    wanted = set(splits or pointer.SPLITS)
+    fetch_extensions(repo, extensions, wanted, say)
+    records = []
+    for extension in extensions:
+        check_directory(repo, extension)
+        folder = top / DATASETS / extension.dataset / extension.stem
+        targets = [(folder / f.place, blob_of(f)) for f in repo.files_of(extension) if f.split in wanted]
+        if wanted == set(pointer.SPLITS):
+            targets += [(folder / a.path, blob_of(a)) for a in extension.sidecars]
+        delivered = sum(_deliver(repo, blob, target) for target, blob in targets)
+        place = folder.relative_to(top).as_posix()
+        records.append(Record("checkout", extension.id, {"files": delivered, "folder": place, "version": extension.version}))
+    return records
+
+
+# --- choosing ------------------------------------------------------------------------------------------------
+
+
+def _snapshot(repo: Repo) -> Snapshot:
+    return repo.snapshot() if repo.is_bare else repo.work_tree_snapshot()
+
+
+def _closures(repo: Repo, snapshot: Snapshot, references: Sequence[str]) -> tuple[Extension, ...]:
+    """The live extensions of what is named, ancestors first; without names, of all datasets."""
+    found: dict[str, Extension] = {}
+    for reference in references or sorted(snapshot.chains):
+        chain, selected = snapshot.extensions(reference)
+        live = repo.live(chain, [extension.id for extension in selected])
+        found |= {extension.id: extension for extension in chain.ordered(live)}
+    return tuple(found.values())
+
+
+def _pointers_sent(repo: Repo, commits: Sequence[str], git_remote: str) -> list[tuple[str, bytes]]:
+    """Path and content of every pointer in the commits that the git remote lacks, and at their tips."""
+    log = repo.git.run(
+        *("log", "--raw", "--no-abbrev", "--no-renames", "-m", "-z", "--format=", "--diff-filter=AM"),
+        *(*commits, "--not", f"--remotes={git_remote}", "--", DATASETS, MODELS),
+    )
+    objects = dict(_raw_entries(log))
+    for commit in commits:
+        objects |= {e.object: e.path for e in repo.git.tree(commit, DATASETS, MODELS) if e.is_plain_file}
+    wanted = {name: path for name, path in objects.items() if path.endswith(".dvc")}
+    contents = repo.git.objects(wanted)
+    return [(path, contents[name]) for name, path in wanted.items()]
+
+
+def _raw_entries(log: bytes) -> Iterator[tuple[str, str]]:
+    """(object name, path) of a `git log --raw -z`: a description, a NUL, a path, a NUL."""
+    tokens = iter(log.split(b"\0"))
+    for token in tokens:
+        description = token.strip(b"\n").decode(errors="replace")
+        if description.startswith(":"):
+            path = next(tokens).decode(errors="surrogateescape")
+            yield description.split(" ")[3], path
+
+
+def _package(path: str, content: bytes) -> list[Blob]:
+    match = _MODEL_POINTER.fullmatch(path)
+    if match is None:
+        return []
+    try:
+        version, _ = pointer.decode_model(content, match["stem"])
+    except PointerError as error:
+        raise DataUnavailable(f"The pointer {path} is damaged: {error}.", "Restore it from git.") from error
+    return [*(blob_of(file) for file in version.files), Blob(f"{version.directory.md5}.dir", None)]
+
+
+# --- acting --------------------------------------------------------------------------------------------------
+
+
+def _blobs(repo: Repo, extensions: Sequence[Extension], say: Say) -> list[Blob]:
+    """All blobs of extensions; where a long listing is not here, it is fetched first."""
+    for extension in extensions:
+        if extension.files is None and not repo.cache.holds(repo.sidecar(extension, "listing.json")):
+            fetch_extensions(repo, [extension], (), say)
+    return list(dict.fromkeys(blob for extension in extensions for blob in blobs_of(repo, extension)))
+
+
+def _upload(repo: Repo, purpose: Purpose, blobs: list[Blob], target: str | None, say: Say) -> tuple[int, str]:
+    """(bytes sent, URL). What the remote lacks and the cache does not hold is named, before anything is sent."""
+    remote = open_remote(repo, purpose, target)
+    absent = remote.missing(blobs)
+    lost = [blob for blob in absent if not repo.cache.holds(blob)]
+    if lost:
+        raise DataUnavailable(
+            f"{len(lost)} blobs are neither in the cache of this clone nor on {remote.url}: "
+            f"{', '.join(blob.md5 for blob in lost[:3])}{' …' if len(lost) > 3 else ''}.",
+            "Push from the clone that made them, or fetch them from another remote first; nothing was sent.",
+        )
+    if absent:
+        say(f"Uploading {len(absent)} blobs to {remote.url}.")
+    return remote.upload(repo.cache, absent), remote.url
+
+
+def _deliver(repo: Repo, blob: Blob, target: Path) -> bool:
+    """Put a blob in its place; True if it was not there yet. Raises Mendable where other content is in the way."""
+    from gitdata.storage.cache import hash_file
+
+    for folder in (target.parent, target.parent.parent):
+        if folder.is_symlink():
+            raise Mendable(f"'{folder}' is a symbolic link; gitdata writes through none.", "Remove it.")
+    if target.is_symlink() or target.exists():
+        if not target.is_symlink() and target.is_file() and hash_file(target).sha256 == blob.sha256:
+            return False
+        raise Mendable(
+            f"'{target}' was changed since it was checked out.",
+            "Move it away; if it holds new rows, add them with `gitdata extend`.",
+        )
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _require_space(target.parent, blob)
+    repo.cache.deliver(blob, target)
+    return True
+
+
+def _require_space(folder: Path, blob: Blob) -> None:
+    if blob.size is not None and shutil.disk_usage(folder).free < blob.size:
+        raise Mendable(f"The disk of '{folder}' has no room for {blob.size} bytes.", "Free some, then try again.")
+
+

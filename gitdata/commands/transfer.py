@@ -1,0 +1,102 @@
+"""Transfer: blobs between the cache of this clone and the DVC remote that belongs to a git remote.
+
+Readers go pointer → directory object → sidecars → files, writers the other way. What was fetched was hashed,
+what was sent was listed: the storage room sees to that. This module knows which blobs a thing consists of.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from gitdata.commands.records import Say, silent
+from gitdata.data import pointer
+from gitdata.data.ledger import Entry
+from gitdata.data.pointer import Extension
+from gitdata.errors import DataUnavailable
+from gitdata.repo import Purpose, Repo, blob_of, directory_blob
+from gitdata.storage.cache import Blob, parse_directory_object
+
+if TYPE_CHECKING:
+    from gitdata.storage.remote import Remote
+
+
+def open_remote(repo: Repo, purpose: Purpose, git_remote: str | None = None) -> Remote:
+    """The DVC remote that belongs to a git remote."""
+    from gitdata.storage.remote import Remote
+
+    shared = repo.git.config("core.sharedRepository") not in (None, "false", "umask", "0")
+    return Remote(repo.blob_remote(purpose, git_remote), repo.top / ".dvc", shared=shared)
+
+
+def fetch_blobs(repo: Repo, blobs: Iterable[Blob], purpose: Purpose = "data", say: Say = silent) -> int:
+    """Bring what the cache lacks; the number of bytes that came."""
+    absent = [blob for blob in blobs if not repo.cache.holds(blob)]
+    if not absent:
+        return 0
+    remote = open_remote(repo, purpose)
+    say(f"Fetching {len(absent)} blobs from {remote.url}.")
+    return remote.download(repo.cache, absent)
+
+
+def fetch_extensions(
+    repo: Repo, extensions: Sequence[Extension], splits: Iterable[str] = pointer.SPLITS, say: Say = silent
+) -> int:
+    """Bring the files of some splits of extensions into the cache; the number of bytes that came."""
+    splits = set(splits)
+    heads = [directory_blob(e) for e in extensions] + [blob_of(a) for e in extensions for a in e.sidecars]
+    count = fetch_blobs(repo, heads, say=say)
+    for extension in extensions:
+        check_directory(repo, extension)
+    files = [blob_of(f) for e in extensions for f in repo.files_of(e) if f.split in splits]
+    return count + fetch_blobs(repo, files, say=say)
+
+
+def check_directory(repo: Repo, extension: Extension) -> None:
+    """Raises DataUnavailable unless DVC's directory object names the very files that the listing names."""
+    named = parse_directory_object(repo.cache.read(directory_blob(extension)))
+    listed = {file.place: file.md5 for file in repo.files_of(extension)} | {a.path: a.md5 for a in extension.sidecars}
+    if named != listed:
+        raise DataUnavailable(
+            f"DVC's directory object of {extension.dataset}@{extension.version} ({extension.short}) does not name the "
+            "files that its pointer lists.",
+            "The pointer was edited by hand; restore it from git.",
+        )
+
+
+def blobs_of(repo: Repo, extension: Extension) -> list[Blob]:
+    """All blobs of an extension; those of a long listing are known once its sidecar is in the cache."""
+    return [blob_of(f) for f in repo.files_of(extension)] + [
+        *(blob_of(a) for a in extension.sidecars),
+        directory_blob(extension),
+    ]
+
+
+def package_blobs(entry: Entry) -> list[Blob]:
+    return [*(blob_of(file) for file in entry.version.files), directory_blob(entry)]
+
+
+@contextmanager
+def package_folder(repo: Repo, entry: Entry, say: Say = silent) -> Iterator[Path]:
+    """A folder with the verified files of a package, for as long as the block lasts."""
+    import tempfile
+
+    fetch_blobs(repo, (blob_of(file) for file in entry.version.files), "models", say)
+    with tempfile.TemporaryDirectory(prefix="gitdata-") as folder:
+        for file in entry.version.files:
+            repo.cache.deliver(blob_of(file), Path(folder) / file.path)
+        yield Path(folder)
+
+
+def sidecar_bytes(repo: Repo, extension: Extension, name: str) -> bytes:
+    """The content of a sidecar, fetched if it is not here."""
+    blob = repo.sidecar(extension, name)
+    fetch_blobs(repo, [blob])
+    return repo.cache.read(blob)
+
+
+def sidecar_json(repo: Repo, extension: Extension, name: str) -> Any:
+    return json.loads(sidecar_bytes(repo, extension, name))

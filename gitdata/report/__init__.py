@@ -1,0 +1,1 @@
+"""Report: what people see of the records that commands return."""

@@ -1,0 +1,190 @@
+"""Tables and sentences: records as people read them on a terminal.
+
+Status and other fast commands print plain lines; tables go through rich, which is loaded only then.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from gitdata.commands.records import Record
+
+
+def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
+    """A table as wide as its content; columns in `right` are aligned there. Wide ones are never cut in a pipe."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    for position, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if position in right else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
+    console.print(table)
+
+
+def status_lines(records: Sequence[Record]) -> list[str]:
+    """`gitdata status` for people."""
+    if not records:
+        return ["No dataset yet. Make one: gitdata add DATASET FILE"]
+    writers: dict[str, Callable[[Record], list[str]]] = {"dataset": _dataset, "model": _model, "server": _server}
+    return [line for record in records for line in writers[record.kind](record)]
+
+
+def _server(record: Record) -> list[str]:
+    return [f"server repository {record.id}", f"  branches: {', '.join(record['branches'])}", f"  store: {record['store']}"]
+
+
+def _dataset(record: Record) -> list[str]:
+    heads = ", ".join(record["heads"])
+    lines = [f"{record.id}: {plural(record['extensions'], 'extension')}, {rows_text(record['rows'])}; heads: {heads}"]
+    if len(record["heads"]) > 1:
+        lines.append(f"  {len(record['heads'])} heads: the next extension joins them")
+    lines += [f"  to be committed: {path}" for path in record["staged"]]
+    lines += [f"  not staged: {path} (git add {path})" for path in record["unstaged"]]
+    lines += [f"  {plural(count, 'blob')} of {stem} not in the cache (gitdata fetch)" for stem, count in record["missing"].items()]
+    lines += [f"  version {label} stands for {', '.join(ids)}" for label, ids in record["double_versions"].items()]
+    if record["retracted"]:
+        lines.append(f"  retracted: {', '.join(record['retracted'])}")
+    return lines
+
+
+def _model(record: Record) -> list[str]:
+    if "error" in record.fields:
+        return [f"model {record.id}: {record['error']}"]
+    champion = f"champion {record['champion']}" if record["champion"] else "no champion"
+    lines = [f"model {record.id}: {champion}, {pending_text(record)}"]
+    if not record["ledger_known"]:
+        lines.append("  the ledger was never fetched here (gitdata fetch)")
+    return lines
+
+
+def pending_text(record: Record) -> str:
+    """What is pending for a model, in one clause."""
+    parts = []
+    if record["unseen"]:
+        parts.append(f"unseen: {', '.join(record['unseen'])}")
+    if record["tainted"]:
+        parts.append(f"tainted by {', '.join(record['tainted'])}")
+    if record["action"] == "nothing":
+        parts.append(f"nothing to do ({record['reason']})")
+    else:
+        parts.append(f"to do: {record['action']} ({record['reason']})")
+    return "; ".join(parts)
+
+
+def extension_text(record: Record) -> list[str]:
+    """What `add` and `extend` say."""
+    parents = f"extends {', '.join(record['parents'])}" if record["parents"] else "a base"
+    done = "committed" if record["committed"] else "staged"
+    lines = [f"{record['dataset']}@{record['version']} ({record.id[:8]}): {rows_text(record['rows'])}; {parents}"]
+    if record["known_rows"]:
+        lines.append(
+            f"{plural(record['known_rows'], 'row')} stood in the dataset before or repeat here "
+            "(--dedupe leaves such rows out)"
+        )
+    next_step = "git push" if record["committed"] else "git commit, then git push"
+    lines.append(f"{done}: {record['pointer']}; next: {next_step}")
+    return lines
+
+
+def log_rows(records: Sequence[Record]) -> list[list[str]]:
+    return [
+        [
+            record["version"],
+            record.id[:8],
+            ", ".join(parent.rpartition("-")[0] for parent in record["parents"]) or "base",
+            rows_text(record["rows"]) + (" (retracted)" if record["retracted"] else ""),
+            size_text(record["size"]),
+            record["commit"]["time"][:16].replace("T", " ") if record["commit"] else "not committed",
+            record["commit"]["author"] if record["commit"] else "",
+        ]
+        for record in records
+    ]
+
+
+def show_lines(record: Record) -> list[str]:
+    """`gitdata show` for people."""
+    lines = [
+        f"{record['dataset']}@{record['version']}  {record.id}",
+        f"parents: {', '.join(record['parents']) or 'none (a base)'}",
+        f"rows: {rows_text(record['rows'])}; {size_text(record['size'])}"
+        + ("; retracted" if record["retracted"] else "")
+        + (f"; {plural(record['missing'], 'blob')} not in the cache" if record["missing"] else ""),
+    ]
+    if record["commit"]:
+        about = record["commit"]
+        lines.append(f"commit: {about['commit'][:8]} by {about['author']}, {about['time']}: {about['subject']}")
+    for role in ("inputs", "outputs"):
+        if names := record.fields.get(role):
+            lines.append(f"{role}: {', '.join(names)}")
+    if schema := record.fields.get("schema"):
+        lines.append("fields: " + ", ".join(_field(field) for field in schema))
+    lines += [f"  {f['path']}  {plural(f['rows'], 'row')}  {size_text(f['size'])}  {f['sha256'][:8]}" for f in record["files"]]
+    return lines
+
+
+def _field(field: Mapping[str, Any]) -> str:
+    shape = f"[{'×'.join(str(n) for n in field['shape'])}]" if field["shape"] else ""
+    return f"{field['name']} ({field['dtype']}{shape})"
+
+
+def model_rows(records: Sequence[Record]) -> list[list[str]]:
+    return [
+        [
+            f"{record['model']}@{record['number']}" + (" ★" if record["champion"] else ""),
+            record.id[:8],
+            record["verdict"],
+            record["method"],
+            plural(len(record["added"]), "extension"),
+            number(main_metric(record["metrics"])),
+            record["reason"],
+        ]
+        for record in records
+    ]
+
+
+def training_lines(record: Record) -> list[str]:
+    """What `train` says when it ends; the last line is what job lists show."""
+    if "version" not in record.fields:
+        done = "" if record["action"] == "nothing" else "would "
+        verb = "nothing to do" if record["action"] == "nothing" else f"{done}{record['action']}"
+        return [f"{record['model']}: {verb} ({record['reason']})"]
+    rungs = ", ".join(f"{r['method']} {r['steps']} of {r['union_steps']} steps" for r in record["rungs"])
+    lines = [f"{record['model']} {record['version']}: {record['method']} ({rungs})"]
+    became = "; it is the champion" if record["champion"] else ""
+    return [*lines, f"{record['model']} {record['version']} {record['verdict']}: {record['reason']}{became}"]
+
+
+def main_metric(metrics: Mapping[str, Any]) -> float | None:
+    """The first metric over all outputs."""
+    overall = metrics.get("overall", metrics)
+    values = [value for _, value in sorted(overall.items()) if isinstance(value, float)]
+    return values[0] if values else None
+
+
+def number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+def plural(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def rows_text(rows: Mapping[str, int]) -> str:
+    """`144 train, 16 test rows`."""
+    parts = [f"{rows[split]} {split}" for split in ("train", "validation", "test") if rows.get(split)]
+    return f"{', '.join(parts) or 'no'} rows"
+
+
+def size_text(size: float) -> str:
+    for unit in ("B", "kB", "MB", "GB"):
+        if size < 1000:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1000
+    return f"{size:.1f} TB"

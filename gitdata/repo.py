@@ -20,7 +20,7 @@ from gitdata.data.ledger import Entry, Ledger, LedgerError, decode_verdict
 from gitdata.data.pointer import Attachment, Extension, File, PointerError
 from gitdata.errors import DataUnavailable, Mendable, TryAgain
 from gitdata.storage import config
-from gitdata.storage.cache import Blob, Cache, parse_directory_object
+from gitdata.storage.cache import Blob, Cache
 from gitdata.storage.git import Git
 
 DATASETS = "datasets"
@@ -363,10 +363,6 @@ def directory_blob(thing: Extension | Entry) -> Blob:
     """The directory object; its own size stands nowhere, its md5 does."""
     directory = thing.directory if isinstance(thing, Extension) else thing.version.directory
     return Blob(f"{directory.md5}.dir", None)
-
-
-def directory_entries(content: bytes) -> dict[str, str]:
-    return parse_directory_object(content)
 
 
 def _ledger(model: str, files: Mapping[str, bytes]) -> Ledger:

@@ -1,0 +1,1 @@
+"""Storage: git, the cache of blobs, DVC remotes and their configuration."""

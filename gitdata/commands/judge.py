@@ -92,9 +92,13 @@ class Judge:
     ) -> dict[str, Entry]:
         """Whom the candidate is compared with, by role; nobody is compared with itself."""
         ledger = situation.ledger
+        from gitdata.training import gate
+
         rivals = {}
         if baseline is not None and baseline != id:
-            rivals["champion"] = ledger.entries[baseline]
+            entry = ledger.entries[baseline]
+            if not rows or gate.comparable(self.package(entry), self.declaration, rows):
+                rivals["champion"] = entry
         if digests is not None and rivals:
             anchor = self._anchor(situation, id, rows, digests)
             if anchor and anchor.id != baseline:

@@ -1,0 +1,291 @@
+"""Declaration: a model file, checked and with defaults filled in.
+
+Two digests follow from it: *restore*, over what a checkpoint depends on ([data] without a pinned version, and
+[network]), and the *declaration* digest over all but [deployment]. Both are over the filled-in values, so that
+writing a default out, or another order of keys, changes nothing.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Sequence
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from gitdata.canonical import digest
+from gitdata.errors import Mendable
+
+ACTIVATIONS = (
+    "elu", "gelu", "identity", "leaky_relu", "relu", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh",
+)  # fmt: skip
+METHODS = ("finetune", "rehearse", "union")
+_NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
+Activation = Literal[
+    "elu", "gelu", "identity", "leaky_relu", "relu", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh"
+]
+Method = Literal["finetune", "rehearse", "union"]
+Transform = Literal["log", "log10", "none"]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
+
+
+class Data(_Table):
+    """[data]: the dataset (its version pinned or not), the fields, and their transforms."""
+
+    dataset: Annotated[str, Field(pattern=_NAME)]
+    version: str | None = None
+    inputs: tuple[str, ...] | None = None
+    outputs: Annotated[tuple[str, ...], Field(min_length=1)]
+    transform: dict[str, Transform] = {}
+
+    @field_validator("inputs", "outputs", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="before")
+    @classmethod
+    def _unpin(cls, value: Any) -> Any:
+        if isinstance(value, dict) and isinstance(value.get("dataset"), str) and "version" not in value:
+            dataset, _, version = value["dataset"].partition("@")
+            return value | {"dataset": dataset, "version": version or None}
+        return value
+
+    @model_validator(mode="after")
+    def _disjoint(self) -> Data:
+        if both := sorted(set(self.inputs or ()) & set(self.outputs)):
+            raise ValueError(f"'{both[0]}' is both input and output")
+        return self
+
+    def transform_of(self, name: str) -> Transform:
+        """The transform of a field: its own, else that of all inputs or outputs."""
+        role = "outputs" if name in self.outputs else "inputs"
+        return self.transform.get(name, self.transform.get(role, "none"))
+
+
+class Dense(_Table):
+    """A fully connected layer; its width in units, or `outputs`: as many as the outputs need."""
+
+    dense: Annotated[int, Field(gt=0, le=65536)] | Literal["outputs"]
+
+
+class Network(_Table):
+    """[network]: dense layers and activations, the last layer as wide as the outputs."""
+
+    layers: Annotated[tuple[Dense | Activation, ...], Field(min_length=1, max_length=1000)]
+
+    @field_validator("layers", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _ends_with_outputs(self) -> Network:
+        dense = [layer for layer in self.layers if isinstance(layer, Dense)]
+        if not dense or dense[-1].dense != "outputs":
+            raise ValueError('the last dense layer must be { dense = "outputs" }')
+        if any(layer.dense == "outputs" for layer in dense[:-1]):
+            raise ValueError('only the last dense layer is { dense = "outputs" }')
+        return self
+
+
+class Optimizer(_Table):
+    """Adam (Kingma & Ba 2015) or stochastic gradient descent with momentum."""
+
+    name: Literal["adam", "sgd"] = "adam"
+    learning_rate: Annotated[float, Field(gt=0, le=100)] = 1e-3
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    b1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    b2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    eps: Annotated[float, Field(gt=0, le=1)] = 1e-8
+
+
+class Schedule(_Table):
+    """How the learning rate goes: constant; cosine down to `final` × it over the run; × `rate` every `steps` steps."""
+
+    name: Literal["constant", "cosine", "exponential"] = "constant"
+    final: Annotated[float, Field(gt=0, le=1)] = 0.01
+    rate: Annotated[float, Field(gt=0, le=1)] = 0.5
+    steps: Annotated[int, Field(gt=0)] = 1000
+
+
+class Training(_Table):
+    """[training]: the budget, the loss, and how it is minimised."""
+
+    epochs: Annotated[int, Field(gt=0, le=1_000_000)] = 200
+    batch_size: Annotated[int, Field(gt=0, le=1_000_000)] = 32
+    loss: Literal["mae", "mse", "huber", "cross_entropy"] = "mse"
+    metrics: Annotated[tuple[Literal["mae", "mse", "rmse", "r2", "accuracy"], ...], Field(min_length=1)] = ("mae",)
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
+    optimizer: Optimizer = Optimizer()
+    schedule: Schedule = Schedule()
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+
+class Retraining(_Table):
+    """[retraining]: `automatic` goes on as declared in [training]; `manual` has settings of its own."""
+
+    type: Literal["automatic", "manual"] = "automatic"
+    method: tuple[Method, ...] = METHODS
+    optimizer: Optimizer | None = None
+    schedule: Schedule | None = None
+    epochs: Annotated[int, Field(gt=0, le=1_000_000)] | None = None
+
+    @field_validator("method", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Retraining:
+        if not self.method:
+            raise ValueError("'method' names no method")
+        if self.type == "automatic" and (self.optimizer or self.schedule or self.epochs):
+            raise ValueError('settings of its own need type = "manual"')
+        return self
+
+
+class Deployment(_Table):
+    """[deployment]: where the champion moves, on whose word, and what counts as no worse."""
+
+    branch: Annotated[str, Field(min_length=1)] = "main"
+    policy: Literal["automatic", "confirm"] = "automatic"
+    metric: Literal["mae", "mse", "rmse", "accuracy", "cross_entropy"] = "mae"
+    tolerance: Annotated[float, Field(ge=0)] = 0.02
+    undecided: Literal["accept", "hold"] = "accept"
+
+
+class Declaration(_Table):
+    """A declared model; `name` is that of its file."""
+
+    name: str
+    data: Data
+    network: Network
+    training: Training = Training()
+    retraining: Retraining = Retraining()
+    deployment: Deployment = Deployment()
+
+    @model_validator(mode="after")
+    def _loss_fits(self) -> Declaration:
+        classifies = self.training.loss == "cross_entropy"
+        if classifies and len(self.data.outputs) != 1:
+            raise ValueError("loss cross_entropy takes exactly one output")
+        wanted = ("accuracy", "cross_entropy") if classifies else ("mae", "mse", "rmse")
+        if "metric" in self.deployment.model_fields_set and self.deployment.metric not in wanted:
+            raise ValueError(f"deployment.metric {self.deployment.metric} does not go with loss {self.training.loss}")
+        return self
+
+    @property
+    def classifies(self) -> bool:
+        return self.training.loss == "cross_entropy"
+
+    @property
+    def metric(self) -> str:
+        """What the gate compares; a classifier that names none is compared by cross-entropy."""
+        named = "metric" in self.deployment.model_fields_set or not self.classifies
+        return self.deployment.metric if named else "cross_entropy"
+
+    @property
+    def restore_digest(self) -> str:
+        data = self.data.model_dump(exclude={"version"}, mode="json")
+        return digest({"data": data, "network": self.network.model_dump(mode="json")})
+
+    @property
+    def digest(self) -> str:
+        return digest(self.model_dump(exclude={"deployment", "name"}, mode="json"))
+
+
+def parse(text: str, name: str) -> Declaration:
+    """The declaration that a model file holds. Raises Mendable naming file, key and what is wrong with it."""
+    where = f"models/{name}.toml"
+    if not re.match(_NAME, name):
+        raise Mendable(f"'{name}' is no name for a model.", "Use letters, digits, '.', '_' and '-'.")
+    try:
+        tables = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise Mendable(f"{where} is not valid TOML: {error}.", "Mend that line.") from error
+    if "name" in tables:
+        raise Mendable(f"{where}: 'name' is not a table.", "A model is called as its file is.")
+    try:
+        return Declaration.model_validate({**_floats(tables), "name": name})
+    except ValidationError as error:
+        raise Mendable("\n".join(_sentences(where, error)), "See docs/model-file.md.") from error
+
+
+def starter(dataset: str, inputs: Sequence[str] | None, outputs: Sequence[str]) -> str:
+    """The text of a sensible first model file."""
+    lines = ["[data]", f'dataset = "{dataset}"']
+    if inputs:
+        lines.append(f"inputs  = {_toml_list(inputs)}")
+    lines += [
+        f"outputs = {_toml_list(outputs)}",
+        "",
+        "[network]",
+        'layers = [{ dense = 96 }, "relu", { dense = 64 }, "relu", { dense = "outputs" }]',
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _toml_list(names: Sequence[str]) -> str:
+    import json
+
+    return json.dumps(list(names), ensure_ascii=False)
+
+
+def _floats(value: Any) -> Any:
+    """TOML tells 1 from 1.0; a person who writes `tolerance = 0` means 0.0."""
+    floats = ("learning_rate", "momentum", "b1", "b2", "eps", "final", "rate", "tolerance")
+    if isinstance(value, dict):
+        return {
+            key: float(inner) if key in floats and type(inner) is int else _floats(inner)
+            for key, inner in value.items()
+        }
+    return [_floats(item) for item in value] if isinstance(value, list) else value
+
+
+def _sentences(where: str, error: ValidationError) -> list[str]:
+    seen: dict[str, str] = {}
+    for problem in error.errors():
+        keys = [str(part) for part in problem["loc"]]
+        path = ".".join(key for key in keys if key[:1].islower() and not key.startswith(("literal[", "function-")))
+        seen.setdefault(path, f"{where}: {_sentence(path, keys, problem)}")
+    return list(seen.values())
+
+
+def _sentence(path: str, keys: list[str], problem: Any) -> str:
+    kind, value = problem["type"], problem.get("input")
+    if kind == "extra_forbidden":
+        return f"'{path}' is unknown{_nearest(keys[-1], _known(keys[:-1]))}."
+    if kind == "missing":
+        return f"'{path}' is missing."
+    if kind == "literal_error":
+        names = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
+        return f"'{path}' is {value!r:.60}; it must be one of {', '.join(names)}{_nearest(str(value), names)}."
+    message = str(problem["msg"]).removeprefix("Value error, ")
+    return f"'{path}': {message[:1].lower()}{message[1:]} (it is {value!r:.60})." if path else f"{message}."
+
+
+def _nearest(name: str, candidates: Sequence[str]) -> str:
+    near = get_close_matches(name, candidates, 1)
+    return f"; is '{near[0]}' meant?" if near else ""
+
+
+def _known(path: Sequence[str]) -> list[str]:
+    """The keys of the table that a path leads to."""
+    tables: dict[str, type[BaseModel]] = {
+        "data": Data, "network": Network, "training": Training, "retraining": Retraining, "deployment": Deployment,
+        "optimizer": Optimizer, "schedule": Schedule,
+    }  # fmt: skip
+    names = [key for key in path if key in tables]
+    model = tables[names[-1]] if names else Declaration
+    return [key for key in model.model_fields if key != "name"]

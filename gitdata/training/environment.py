@@ -1,0 +1,41 @@
+"""The process that trains: settings that JAX reads once, when it is first imported.
+
+Compiled programs are kept per user, never shared: whoever can write there can make us run what they like. JAX hits
+that cache also across CPUs that differ in what XLA calls pseudo-features, and then prints an alarming line which is
+harmless here, so XLA's log is kept from people.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from pathlib import Path
+
+
+def prepare(compile_cache: Path | None) -> None:
+    """Set up JAX for training in this process; to be called before anything imports it."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
+    import jax
+
+    if compile_cache is None:
+        return
+    folder = compile_cache / _machine()
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o700)
+    jax.config.update("jax_compilation_cache_dir", str(folder))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+
+
+def _machine() -> str:
+    """What a compiled program depends on: the compiler and the processor's features."""
+    import jaxlib
+
+    try:
+        lines = Path("/proc/cpuinfo").read_text().splitlines()
+        flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
+    except OSError:
+        flags = ""
+    return hashlib.sha256(f"{jaxlib.__version__} {sys.platform} {flags}".encode()).hexdigest()[:16]

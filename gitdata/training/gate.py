@@ -1,0 +1,196 @@
+"""The gate's statistics: per-row losses, and a paired comparison of two versions on the same rows.
+
+Losses are in transformed units under the declared transform, standardised by the rows that are judged: the same
+yardstick for every version, whatever its own frozen statistics are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gitdata.training.declaration import Declaration
+from gitdata.training.package import Package, raw_outputs
+from gitdata.training.preprocessing import Categorical, Numeric, transformed
+
+Columns = Mapping[str, NDArray[Any]]
+Verdict = Literal["accepted", "refused", "undecided"]
+
+_BLOCK = 4_000_000  # draws of the bootstrap held at a time
+_POWER = 0.8416  # the 80 % quantile of the normal distribution
+_ONE_SIDED = 1.6449  # its 95 % quantile
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """Candidate against baseline: mean losses, their ratio with a one-sided bound each way, and the verdict.
+
+    `detectable`: the relative difference that these rows show with a power of 80 %.
+    """
+
+    rows: int
+    candidate_mean: float
+    baseline_mean: float
+    ratio: float
+    lower: float
+    upper: float
+    detectable: float
+    verdict: Verdict
+
+
+def comparable(package: Package, declaration: Declaration, columns: Columns) -> bool:
+    """Whether a package answers the declared question: the same outputs, from fields that the rows have."""
+    outputs = {field.name for field in package.preprocessing.outputs}
+    classifies = any(isinstance(field, Categorical) for field in package.preprocessing.outputs)
+    known = all(field.name in columns for field in package.preprocessing.inputs)
+    return outputs == set(declaration.data.outputs) and classifies == declaration.classifies and known
+
+
+def row_losses(package: Package, columns: Columns, declaration: Declaration) -> NDArray[np.float64]:
+    """The loss of each row, shape (rows,): the mean over outputs of |e| or e²; 0 or 1; or −log p."""
+    if declaration.classifies:
+        return _class_losses(package, columns, declaration.metric)
+    errors = np.concatenate(list(_errors(package, columns, declaration).values()), axis=1)
+    return np.asarray((np.abs(errors) if declaration.metric == "mae" else errors**2).mean(axis=1))
+
+
+def compare(
+    candidate: NDArray[np.float64],
+    baseline: NDArray[np.float64],
+    tolerance: float,
+    *,
+    seed: int = 0,
+    resamples: int = 2000,
+    confidence: float = 0.95,
+) -> Comparison:
+    """A paired test of non-inferiority on per-row losses.
+
+    With d = candidate − (1 + tolerance) × baseline, the candidate is accepted if the upper bound of mean d is ≤ 0,
+    refused if the lower one is > 0, else undecided. Bounds are studentised bootstrap bounds (Efron & Tibshirani
+    1993, ch. 12), which hold their level for skewed losses where percentiles do not.
+    """
+    margin = candidate - (1 + tolerance) * baseline
+    low, high, error = _bounds(margin, seed, resamples, confidence)
+    own, other = float(candidate.mean()), float(baseline.mean())
+    verdict: Verdict = "accepted" if high <= 0 else "refused" if low > 0 else "undecided"
+
+    def ratio(difference: float) -> float:
+        if other > 0:
+            return difference / other + 1 + tolerance
+        return 1.0 if difference <= 0 else np.inf
+
+    scale = other if other > 0 else np.inf
+    return Comparison(
+        rows=len(margin),
+        candidate_mean=own,
+        baseline_mean=other,
+        ratio=ratio(float(margin.mean())),
+        lower=ratio(low),
+        upper=ratio(high),
+        detectable=(_ONE_SIDED + _POWER) * error / scale,
+        verdict=verdict,
+    )
+
+
+def worse(verdicts: Iterable[Verdict]) -> Verdict:
+    """The verdict that counts among several."""
+    order: tuple[Verdict, ...] = ("accepted", "undecided", "refused")
+    return max(verdicts, key=order.index, default="accepted")
+
+
+def metrics(package: Package, columns: Columns, declaration: Declaration) -> dict[str, Any]:
+    """The declared metrics: `overall` in standardised transformed units, `outputs` each in original units."""
+    names = declaration.training.metrics
+    if declaration.classifies:
+        accuracy = 1.0 - float(_class_losses(package, columns, "accuracy").mean())
+        nll = float(_class_losses(package, columns, "cross_entropy").mean())
+        return {"overall": {"accuracy": accuracy, "cross_entropy": nll}, "outputs": {}}
+    errors = _errors(package, columns, declaration)
+    joined = np.concatenate(list(errors.values()), axis=1)
+    predicted = package.preprocessing.decode_outputs(raw_outputs(package, columns))
+    outputs = {}
+    for name, values in predicted.items():
+        target = np.asarray(columns[name], np.float64)
+        outputs[name] = {metric: _metric(metric, values - target, target) for metric in names}
+    return {"overall": {metric: _metric(metric, joined, None) for metric in names}, "outputs": outputs}
+
+
+def _metric(name: str, error: NDArray[np.float64], target: NDArray[np.float64] | None) -> float:
+    """A metric of errors; targets of None are standardised: they have mean 0 and variance 1."""
+    if name == "mae":
+        return float(np.abs(error).mean())
+    squared = float((error**2).mean())
+    if name == "mse":
+        return squared
+    if name == "rmse":
+        return float(np.sqrt(squared))
+    variance = 1.0 if target is None else float(target.var())
+    return 1.0 - squared / variance if variance > 0 else 0.0
+
+
+def _errors(package: Package, columns: Columns, declaration: Declaration) -> dict[str, NDArray[np.float64]]:
+    """Errors by output, shape (rows, width) each, in transformed units standardised by these rows."""
+    raw, start, errors = np.asarray(raw_outputs(package, columns), np.float64), 0, {}
+    for field in package.preprocessing.outputs:
+        assert isinstance(field, Numeric)
+        transform = declaration.data.transform_of(field.name)
+        target = transformed(columns[field.name], transform, field.name)
+        values = raw[:, start : start + field.width]
+        start += field.width
+        predicted = values * np.array(field.scale) + np.array(field.mean)
+        if transform != field.transform:
+            original = field.decode(values).reshape(len(values), -1)
+            floor = np.finfo(np.float64).tiny
+            predicted = transformed(original if transform == "none" else np.maximum(original, floor), transform, field.name)
+        deviation = target.std(axis=0)
+        errors[field.name] = (predicted - target) / np.where(deviation > 0, deviation, 1.0)
+    return errors
+
+
+def _class_losses(package: Package, columns: Columns, metric: str) -> NDArray[np.float64]:
+    """Per row: 1 where the class is wrong, or −log of its probability; a class that is unknown costs the most."""
+    (field,) = package.preprocessing.outputs
+    assert isinstance(field, Categorical)
+    logits = np.asarray(raw_outputs(package, columns), np.float64)
+    codes = field.codes(columns)
+    if metric == "accuracy":
+        return np.asarray(logits.argmax(axis=1) != codes, np.float64)
+    shifted = logits - logits.max(axis=1, keepdims=True)
+    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+    picked = log_p[np.arange(len(codes)), np.maximum(codes, 0)]
+    return np.asarray(-np.where(codes >= 0, picked, log_p.min(axis=1)))
+
+
+def _bounds(values: NDArray[np.float64], seed: int, resamples: int, confidence: float) -> tuple[float, float, float]:
+    """One-sided lower and upper bounds of the mean of `values`, and its standard error.
+
+    A single row bounds nothing; rows that all agree leave no doubt.
+    """
+    rows, mean = len(values), float(values.mean())
+    if rows < 2:
+        return -np.inf, np.inf, np.inf
+    error = float(values.std(ddof=1)) / np.sqrt(rows)
+    if error <= 1e-12 * max(abs(mean), 1e-300):
+        return mean, mean, 0.0
+    generator = np.random.default_rng(seed)
+    pivots = np.concatenate([_pivots(values, mean, count, generator) for count in _blocks(resamples, rows)])
+    low, high = np.quantile(pivots, [1 - confidence, confidence])
+    return mean - float(high) * error, mean - float(low) * error, error
+
+
+def _pivots(values: NDArray[np.float64], mean: float, count: int, generator: np.random.Generator) -> NDArray[np.float64]:
+    """(mean* − mean) ÷ standard error* of `count` resamples; one without spread says nothing and counts as far out."""
+    rows = len(values)
+    drawn = values[generator.integers(0, rows, (count, rows))]
+    difference = drawn.mean(axis=1) - mean
+    error = drawn.std(axis=1, ddof=1) / np.sqrt(rows)
+    return np.divide(difference, error, out=np.sign(difference) * 1e3, where=error > 0)
+
+
+def _blocks(resamples: int, rows: int) -> list[int]:
+    size = max(1, _BLOCK // rows)
+    return [min(size, resamples - first) for first in range(0, resamples, size)]

@@ -1,0 +1,152 @@
+"""The loop: a run is a number of calls of one compiled chunk of steps.
+
+A *chunk* scans over a fixed number of steps, batches and learning rates being its input: so one compiled program serves
+every size of data and every number of steps, and a run can be cut between any two chunks. Weights are one vector,
+since a scan costs by the number of arrays it carries.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from numpy.typing import NDArray
+
+from gitdata.errors import Mendable
+from gitdata.training import network, optimizer
+from gitdata.training.declaration import Optimizer, Schedule
+from gitdata.training.network import Plan
+
+CHUNK = 128  # steps
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What training goes on from: weights and optimiser state as vectors, and the steps taken so far."""
+
+    weights: Any
+    optimizer: Any
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run: which rows in which order follows from seed and position."""
+
+    plan: Plan
+    loss: str
+    optimizer: Optimizer
+    schedule: Schedule
+    batch_size: int
+    steps: int
+    seed: int
+
+
+def start(plan: Plan, declared: Optimizer, seed: int) -> State:
+    """Fresh weights and a fresh optimiser."""
+    weights = network.initial_weights(plan, seed)
+    return State(weights, optimizer.direction(declared).init(weights), 0)
+
+
+def train(
+    run: Run,
+    state: State,
+    inputs: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    on_chunk: Callable[[int, float], None] | None = None,
+) -> State:
+    """Minimise the loss over `inputs` (rows, width) and `targets` (rows, width) for `run.steps` steps.
+
+    Raises Mendable, naming the step, where the loss is no finite number any more.
+    """
+    chunk = compiled_chunk(run.plan, run.loss, run.optimizer)
+    rates = optimizer.learning_rates(run.optimizer, run.schedule, run.steps, state.position)
+    weights, moments = jnp.array(state.weights), jax.tree.map(jnp.array, state.optimizer)
+    stream = batches(len(inputs), run.batch_size, np.random.default_rng([run.seed, state.position]))
+    for first in range(0, run.steps, CHUNK):
+        count = min(CHUNK, run.steps - first)
+        rows, masks = _gather(stream, count, run.batch_size)
+        active = np.arange(CHUNK) < count
+        rate = np.pad(rates[first : first + count], (0, CHUNK - count))
+        weights, moments, losses = chunk(weights, moments, inputs[rows], targets[rows], masks, rate, active)
+        _require_finite(np.asarray(losses)[:count], state.position + first)
+        if on_chunk:
+            on_chunk(first + count, float(np.mean(np.asarray(losses)[:count])))
+    return State(weights, moments, state.position + run.steps)
+
+
+def batches(rows: int, size: int, generator: np.random.Generator) -> Iterator[tuple[NDArray[np.int64], int]]:
+    """Row numbers of one batch after the other, each epoch a new permutation; how many of a batch's rows count.
+
+    The last batch of an epoch is padded with rows that weigh nothing, so that every batch has the same shape.
+    """
+    while True:
+        order = generator.permutation(rows)
+        for first in range(0, rows, size):
+            batch = order[first : first + size]
+            yield np.pad(batch, (0, size - len(batch))), len(batch)
+
+
+def _gather(
+    stream: Iterator[tuple[NDArray[np.int64], int]], count: int, size: int
+) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Row numbers (CHUNK, size) and weights of the next batches; what is past `count` is never applied."""
+    rows = np.zeros((CHUNK, size), np.int64)
+    masks = np.ones((CHUNK, size), np.float32)
+    for step in range(count):
+        rows[step], valid = next(stream)
+        masks[step, valid:] = 0.0
+    return rows, masks
+
+
+@lru_cache(maxsize=32)
+def compiled_chunk(plan: Plan, loss: str, declared: Optimizer) -> Callable[..., tuple[Any, Any, jax.Array]]:
+    """The compiled chunk: (weights, moments, inputs, targets, masks, rates, active) → the same state later, losses."""
+    direction = optimizer.direction(declared)
+
+    def mean_loss(weights: jax.Array, x: jax.Array, y: jax.Array, mask: jax.Array) -> jax.Array:
+        return jnp.sum(mask * row_loss(loss, network.apply(plan, weights, x), y)) / jnp.sum(mask)
+
+    def step(carry: tuple[jax.Array, Any], batch: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, Any], jax.Array]:
+        weights, moments = carry
+        x, y, mask, rate, active = batch
+        value, gradient = jax.value_and_grad(mean_loss)(weights, x, y, mask)
+        updates, moved = direction.update(gradient, moments, weights)
+        stepped = optax.apply_updates(weights, -rate * updates)
+        keep = jax.tree.map(lambda new, old: jnp.where(active, new, old), (stepped, moved), (weights, moments))
+        return keep, value
+
+    def chunk(
+        weights: jax.Array, moments: Any, *batches: jax.Array
+    ) -> tuple[jax.Array, Any, jax.Array]:
+        (weights, moments), losses = jax.lax.scan(step, (weights, moments), batches)
+        return weights, moments, losses
+
+    return jax.jit(chunk, donate_argnums=(0, 1))
+
+
+def row_loss(loss: str, predicted: jax.Array, target: jax.Array) -> jax.Array:
+    """The loss of each row, shape (rows,): the mean over outputs of |e|, e², Huber's (δ = 1), or −log p of the class."""
+    if loss == "cross_entropy":
+        return optax.softmax_cross_entropy(predicted, target)
+    error = predicted - target
+    if loss == "mae":
+        return jnp.mean(jnp.abs(error), axis=-1)
+    if loss == "mse":
+        return jnp.mean(jnp.square(error), axis=-1)
+    return jnp.mean(optax.huber_loss(predicted, target, delta=1.0), axis=-1)
+
+
+def _require_finite(losses: NDArray[Any], first: int) -> None:
+    bad = ~np.isfinite(losses)
+    if bad.any():
+        raise Mendable(
+            f"Training diverged: the loss is no finite number at step {first + int(bad.argmax()) + 1}.",
+            "Lower learning_rate in [training.optimizer]; the champion stays.",
+        )

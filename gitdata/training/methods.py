@@ -1,0 +1,205 @@
+"""Methods: ways to bring a model up to date, cheapest first, and the climb from one rung to the next.
+
+- `finetune` goes on from the restored state on the unseen rows alone (the paper): cost epochs × unseen rows; it forgets.
+- `rehearse` goes on from the restored state on rows drawn uniformly from the whole chain, with the unseen share of the
+  union's steps: cost the same, and it remembers.
+- `union` starts anew on everything: full cost, statistics fitted again.
+
+A rung is taken when it is within the tolerance of the champion on the validation rows; else the best one is.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gitdata.errors import Mendable
+from gitdata.training import gate, loop, network, optimizer, preprocessing
+from gitdata.training.declaration import METHODS, Declaration, Optimizer, Schedule
+from gitdata.training.package import Package
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainingData:
+    """Rows, read when asked for. `whole` and `unseen` are train rows; `validation` rows are never trained on."""
+
+    unseen: Callable[[], Columns]
+    whole: Callable[[], Columns]
+    validation: Callable[[], Columns]
+    unseen_rows: int
+    whole_rows: int
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What one method cost and came to: gradient steps (and the union's), train rows read, seconds, loss."""
+
+    method: str
+    steps: int
+    union_steps: int
+    rows_read: int
+    seconds: float
+    validation_loss: float | None
+    within_tolerance: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The package of the rung that was taken, and all rungs that were tried."""
+
+    package: Package
+    rungs: tuple[Rung, ...]
+    rung: Rung
+
+
+@dataclass(frozen=True, slots=True)
+class _Recipe:
+    """How a method trains: settings, steps, and what it starts from."""
+
+    method: str
+    optimizer: Optimizer
+    schedule: Schedule
+    steps: int
+    restored: Package | None
+
+
+def climb(
+    declaration: Declaration,
+    data: TrainingData,
+    restored: Package | None,
+    champion: Package | None,
+    methods: Sequence[str] | None = None,
+    progress: Callable[[str], None] | None = None,
+) -> Outcome:
+    """Try the methods in order until one is within the tolerance of the champion on validation rows, else the best.
+
+    Without a version to restore there is one rung: `union`.
+    """
+    say = progress or (lambda message: None)
+    rungs_wanted = _methods(methods or declaration.retraining.method) if restored else ("union",)
+    validation = data.validation()
+    reference = _validation_loss(champion or restored, validation, declaration)
+    tried: list[tuple[Rung, Package]] = []
+    for method in rungs_wanted:
+        started = time.perf_counter()
+        recipe = _recipe(method, declaration, data, restored if method != "union" else None)
+        rows = data.unseen() if method == "finetune" else data.whole()
+        package = _train(recipe, declaration, rows)
+        loss = _validation_loss(package, validation, declaration)
+        within = loss is None or reference is None or loss <= (1 + declaration.deployment.tolerance) * reference
+        rung = Rung(
+            method=method,
+            steps=recipe.steps,
+            union_steps=_union_steps(declaration, data.whole_rows),
+            rows_read=_length(rows),
+            seconds=time.perf_counter() - started,
+            validation_loss=loss,
+            within_tolerance=within,
+        )
+        tried.append((rung, package))
+        say(_sentence(rung, reference))
+        if within:
+            break
+    rung, package = tried[-1] if tried[-1][0].within_tolerance else min(tried, key=_loss_of)
+    return Outcome(package, tuple(rung for rung, _ in tried), rung)
+
+
+def _methods(methods: Sequence[str]) -> tuple[str, ...]:
+    for method in methods:
+        if method not in METHODS:
+            raise Mendable(f"There is no method '{method}'.", f"Methods: {', '.join(METHODS)}.")
+    return tuple(methods)
+
+
+def _recipe(method: str, declaration: Declaration, data: TrainingData, restored: Package | None) -> _Recipe:
+    """Settings and budget of a method; `manual` retraining has its own, where it goes on from a restored state."""
+    training, manual = declaration.training, declaration.retraining
+    use_manual = restored is not None and manual.type == "manual"
+    epochs = (manual.epochs if use_manual else None) or training.epochs
+    rows = data.whole_rows if method == "union" else data.unseen_rows
+    return _Recipe(
+        method,
+        (manual.optimizer if use_manual else None) or training.optimizer,
+        (manual.schedule if use_manual else None) or training.schedule,
+        epochs * math.ceil(rows / training.batch_size),
+        restored,
+    )
+
+
+def _union_steps(declaration: Declaration, rows: int) -> int:
+    return declaration.training.epochs * math.ceil(rows / declaration.training.batch_size)
+
+
+def _train(recipe: _Recipe, declaration: Declaration, rows: Columns) -> Package:
+    if not _length(rows):
+        raise Mendable("There are no rows to train on.", "Extend the dataset with train rows.")
+    training, restored = declaration.training, recipe.restored
+    codes = restored.preprocessing if restored else preprocessing.fit(declaration, rows)
+    inputs, targets = codes.encode_inputs(rows), codes.encode_outputs(rows)
+    plan = restored.plan if restored else network.plan_of(declaration.network, codes.input_width, codes.output_width)
+    state = _restore(restored, recipe) if restored else loop.start(plan, recipe.optimizer, training.seed)
+    run = loop.Run(
+        plan, training.loss, recipe.optimizer, recipe.schedule, training.batch_size, recipe.steps, training.seed
+    )
+    trained = loop.train(run, state, inputs, targets)
+    return Package(
+        plan=plan,
+        preprocessing=codes,
+        weights=network.named(plan, np.asarray(trained.weights)),
+        state=optimizer.state_to_arrays(trained.optimizer),
+        position=trained.position,
+        manifest=_manifest(recipe, training.seed),
+        trained_rows=np.empty(0, np.uint64),
+    )
+
+
+def _restore(package: Package, recipe: _Recipe) -> loop.State:
+    """Weights, optimiser state and position of a package; another optimiser starts with a state of its own."""
+    weights = network.vector(package.plan, package.weights)
+    fresh = optimizer.direction(recipe.optimizer).init(weights)
+    same = package.manifest.get("optimizer") == recipe.optimizer.name
+    state = optimizer.state_from_arrays(fresh, package.state) if same else fresh
+    return loop.State(weights, state, package.position)
+
+
+def _manifest(recipe: _Recipe, seed: int) -> dict[str, Any]:
+    """What made a package: without times, so that the same training gives the same bytes."""
+    made_by = {name: version(name) for name in ("gitdata", "jax", "jaxlib", "flax", "optax", "numpy")}
+    return {
+        "made_by": made_by,
+        "method": recipe.method,
+        "optimizer": recipe.optimizer.name,
+        "seed": seed,
+        "steps": recipe.steps,
+    }
+
+
+def _validation_loss(package: Package | None, rows: Columns, declaration: Declaration) -> float | None:
+    if package is None or not _length(rows) or not gate.comparable(package, declaration, rows):
+        return None
+    return float(gate.row_losses(package, rows, declaration).mean())
+
+
+def _length(rows: Columns) -> int:
+    return len(next(iter(rows.values()))) if rows else 0
+
+
+def _loss_of(tried: tuple[Rung, Package]) -> float:
+    loss = tried[0].validation_loss
+    return math.inf if loss is None else loss
+
+
+def _sentence(rung: Rung, reference: float | None) -> str:
+    loss = "no validation rows" if rung.validation_loss is None else f"validation loss {rung.validation_loss:.4g}"
+    against = "" if reference is None else f" (champion {reference:.4g})"
+    share = rung.steps / rung.union_steps
+    return f"{rung.method}: {rung.steps} steps ({share:.0%} of union's) in {rung.seconds:.2f} s, {loss}{against}"

@@ -1,0 +1,127 @@
+"""Packages: what a model version consists of, as a folder of plain files; reading one executes nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from gitdata import durable
+from gitdata.canonical import readable_json
+from gitdata.errors import DataUnavailable
+from gitdata.training import network
+from gitdata.training.network import Plan
+from gitdata.training.preprocessing import Preprocessing
+
+FORMAT = 1
+TENSORS = ("weights", "state", "trained_rows")
+DOCUMENTS = ("network", "preprocessing", "manifest")
+
+Columns = Mapping[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """Weights by name, optimiser state by name, the steps taken, and all that is needed to use them.
+
+    `trained_rows`: sorted digests (uint64) of the rows it was trained on. `manifest` says what made it.
+    """
+
+    plan: Plan
+    preprocessing: Preprocessing
+    weights: dict[str, NDArray[np.float32]]
+    state: dict[str, NDArray[Any]]
+    position: int
+    manifest: dict[str, Any]
+    trained_rows: NDArray[np.uint64]
+
+
+def write(package: Package, folder: Path) -> None:
+    """Write a package into a folder: equal packages are equal bytes."""
+    tensors = {
+        "weights": package.weights,
+        "state": package.state,
+        "trained_rows": {"digests": package.trained_rows},
+    }
+    documents = {
+        "network": network.plan_to_json(package.plan),
+        "preprocessing": package.preprocessing.to_json(),
+        "manifest": {**package.manifest, "format": FORMAT, "position": package.position},
+    }
+    for name, arrays in tensors.items():
+        content = save({key: np.ascontiguousarray(arrays[key]) for key in sorted(arrays)})
+        durable.write(folder / f"{name}.safetensors", content)
+    for name, document in documents.items():
+        durable.write(folder / f"{name}.json", readable_json(document))
+
+
+def read(folder: Path) -> Package:
+    """The package in a folder. Raises DataUnavailable naming the part that is missing, damaged or too new."""
+    documents = {name: _document(folder / f"{name}.json") for name in DOCUMENTS}
+    arrays = {name: _tensors(folder / f"{name}.safetensors") for name in TENSORS}
+    manifest = documents["manifest"]
+    if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
+        raise _damaged("manifest.json", "it is malformed")
+    if manifest["format"] > FORMAT:
+        raise _damaged("manifest.json", f"it has format {manifest['format']}; update gitdata")
+    try:
+        plan = network.plan_from_json(documents["network"])
+        preprocessing = Preprocessing.from_json(documents["preprocessing"])
+        network.vector(plan, arrays["weights"])
+        if (plan[0], _output_width(plan)) != (preprocessing.input_width, preprocessing.output_width):
+            raise ValueError("network and preprocessing have different widths")
+        return Package(
+            plan,
+            preprocessing,
+            arrays["weights"],
+            arrays["state"],
+            int(manifest["position"]),
+            {key: value for key, value in manifest.items() if key not in ("format", "position")},
+            np.asarray(arrays["trained_rows"]["digests"], np.uint64),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        raise _damaged("one of its parts", str(error)) from error
+
+
+def predict(package: Package, columns: Columns) -> dict[str, NDArray[Any]]:
+    """Predictions by output for every row, in original units or as class names."""
+    return package.preprocessing.decode_outputs(raw_outputs(package, columns))
+
+
+def raw_outputs(package: Package, columns: Columns) -> NDArray[np.float32]:
+    """The network's own outputs, shape (rows, output width): standardised values, or logits."""
+    inputs = package.preprocessing.encode_inputs(columns)
+    return network.forward(package.plan, network.vector(package.plan, package.weights), inputs)
+
+
+def _output_width(plan: Plan) -> int:
+    return [layer for layer in plan[1] if isinstance(layer, int)][-1]
+
+
+def _document(path: Path) -> Any:
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise _damaged(path.name, "it is missing") from error
+    except (ValueError, RecursionError) as error:
+        raise _damaged(path.name, "it is no JSON") from error
+
+
+def _tensors(path: Path) -> dict[str, NDArray[Any]]:
+    try:
+        return dict(load(path.read_bytes()))
+    except FileNotFoundError as error:
+        raise _damaged(path.name, "it is missing") from error
+    except (SafetensorError, ValueError, TypeError, KeyError) as error:
+        raise _damaged(path.name, f"it holds no tensors ({error})") from error
+
+
+def _damaged(part: str, why: str) -> DataUnavailable:
+    return DataUnavailable(f"The package is damaged: {part}: {why}.", "Fetch it again, or use another version.")

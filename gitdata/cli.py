@@ -32,21 +32,36 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
+# click.ClickException; newer typer carries a click of its own, so the class is found through one that typer exports.
+USAGE_ERROR = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON record a line.")]
 Message = Annotated[str | None, typer.Option("-m", "--message", help="Commit with this message.")]
 Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset's name.")]
-References = Annotated[list[str] | None, typer.Argument(metavar="[DATASET[@X]]…", help="Default: every dataset.")]
-Splits = Annotated[list[str] | None, typer.Option("--split", help="train, validation or test; may be repeated.")]
-Files = Annotated[list[Path] | None, typer.Argument(metavar="FILE…", help="CSV or HDF5 files with train rows.")]
-TestPart = Annotated[str | None, typer.Option("--test", help="A file, or a fraction taken by hash of the inputs.")]
+References = Annotated[
+    list[str] | None, typer.Argument(metavar="[DATASET[@X]]…", help="Default: every dataset.")
+]
+Splits = Annotated[
+    list[str] | None, typer.Option("--split", help="train, validation or test; may be repeated.")
+]
+Files = Annotated[
+    list[Path] | None, typer.Argument(metavar="FILE…", help="CSV or HDF5 files with train rows.")
+]
+TestPart = Annotated[
+    str | None, typer.Option("--test", help="A file, or a fraction taken by hash of the inputs.")
+]
 ValidationPart = Annotated[str | None, typer.Option("--validation", help="A file, or a fraction.")]
-Version = Annotated[str | None, typer.Option("--version", help="The label of the new extension, as in 1.2.0.")]
+Version = Annotated[
+    str | None, typer.Option("--version", help="The label of the new extension, as in 1.2.0.")
+]
 Names = Annotated[str | None, typer.Option(metavar="A,B", help="Names of fields.")]
 Dedupe = Annotated[bool, typer.Option("--dedupe", help="Leave out rows that the dataset already holds.")]
 
 
 @app.callback(invoke_without_command=True)
-def _global(show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+def _global(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
     if show_version:
         print(f"gitdata {__version__}")
         raise typer.Exit
@@ -104,10 +119,14 @@ def add(
 def extend(
     dataset: Dataset,
     files: Files = None,
-    parent: Annotated[list[str] | None, typer.Option("--parent", help="A version or id; default: the heads.")] = None,
+    parent: Annotated[
+        list[str] | None, typer.Option("--parent", help="A version or id; default: the heads.")
+    ] = None,
     test: TestPart = None,
     validation: ValidationPart = None,
-    test_policy: Annotated[str, typer.Option(help="The test rows of the parents: add, replace or drop.")] = "add",
+    test_policy: Annotated[
+        str, typer.Option(help="The test rows of the parents: add, replace or drop.")
+    ] = "add",
     inputs: Names = None,
     outputs: Names = None,
     version: Version = None,
@@ -119,7 +138,17 @@ def extend(
     from gitdata.commands import extend as command
 
     request = _request(
-        dataset, files, test, validation, inputs, outputs, version, dedupe, message, parent, _policy(test_policy)
+        dataset,
+        files,
+        test,
+        validation,
+        inputs,
+        outputs,
+        version,
+        dedupe,
+        message,
+        parent,
+        _policy(test_policy),
     )
     repo = _repo()
     record = command.extend(repo, request, _say)
@@ -128,7 +157,9 @@ def extend(
 
 @app.command()
 def status(
-    offline: Annotated[bool, typer.Option("--offline", help="Never asks the network; this is always so.")] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Never asks the network; this is always so.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Heads, pointers not committed, blobs not in the cache, and what is pending per model."""
@@ -167,7 +198,13 @@ def push(references: References = None, as_json: Json = False) -> None:
     from gitdata.report.tables import plural, size_text
 
     records = run(_repo(), references or [], _say)
-    _show(records, as_json, lambda: _print([f"{plural(r['blobs'], 'blob')} on {r.id}, {size_text(r['bytes'])} sent" for r in records]))
+    _show(
+        records,
+        as_json,
+        lambda: _print(
+            [f"{plural(r['blobs'], 'blob')} on {r.id}, {size_text(r['bytes'])} sent" for r in records]
+        ),
+    )
 
 
 @app.command()
@@ -190,7 +227,9 @@ def pull(references: References = None, split: Splits = None, as_json: Json = Fa
 
 @app.command()
 def checkout(
-    reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")], split: Splits = None, as_json: Json = False
+    reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")],
+    split: Splits = None,
+    as_json: Json = False,
 ) -> None:
     """Put the files of a closure beside their pointers."""
     from gitdata.commands.sync import checkout as run
@@ -206,8 +245,12 @@ def checkout(
 def train(
     model: Annotated[str, typer.Argument(metavar="MODEL")],
     at: Annotated[str | None, typer.Option("--at", help="The commit to train on; default: HEAD.")] = None,
-    data: Annotated[str | None, typer.Option("--data", help="DATASET@X instead of the declared data.")] = None,
-    method: Annotated[list[str] | None, typer.Option("--method", help="Rungs instead of the declared ones.")] = None,
+    data: Annotated[
+        str | None, typer.Option("--data", help="DATASET@X instead of the declared data.")
+    ] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("--method", help="Rungs instead of the declared ones.")
+    ] = None,
     force: Annotated[bool, typer.Option("--force", help="Also if this was already attempted.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     as_json: Json = False,
@@ -227,7 +270,9 @@ def train(
 @app.command()
 def pending(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None,
-    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 when there is something to do.")] = False,
+    exit_code: Annotated[
+        bool, typer.Option("--exit-code", help="Exit 1 when there is something to do.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """What the champion of a model has not seen, or has seen and is no longer live."""
@@ -239,13 +284,19 @@ def pending(
     snapshot = repo.snapshot()
     names = [model] if model else sorted(snapshot.declarations)
     records = run(repo, names, snapshot, up_to_date_ledger(repo, _say))
-    _show(records, as_json, lambda: _print([f"{r.id}: {pending_text(r)}" for r in records] or ["No model is declared."]))
+    _show(
+        records,
+        as_json,
+        lambda: _print([f"{r.id}: {pending_text(r)}" for r in records] or ["No model is declared."]),
+    )
     if exit_code and any(record["action"] != "nothing" for record in records):
         raise typer.Exit(FINDINGS)
 
 
 @app.command()
-def models(model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None, as_json: Json = False) -> None:
+def models(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None, as_json: Json = False
+) -> None:
     """The versions of models, with verdict and champion (★)."""
     from gitdata.commands.models import models as run
     from gitdata.report.tables import model_rows, print_table
@@ -265,7 +316,11 @@ def promote(
     from gitdata.commands.models import promote as run
 
     record = run(_repo(), version, message, _say)
-    _show([record], as_json, lambda: _print([f"{record['model']}@{record['number']} is the champion: {record['reason']}"]))
+    _show(
+        [record],
+        as_json,
+        lambda: _print([f"{record['model']}@{record['number']} is the champion: {record['reason']}"]),
+    )
 
 
 @app.command()
@@ -294,7 +349,10 @@ def jobs(as_json: Json = False) -> None:
 
     found = Spool(_repo().state).jobs()
     records = [_job_record(job) for job in found]
-    rows = [[r.id, r["state"], ", ".join(r["refs"]), "; ".join(x["message"] for x in r["results"])] for r in records]
+    rows = [
+        [r.id, r["state"], ", ".join(r["refs"]), "; ".join(x["message"] for x in r["results"])]
+        for r in records
+    ]
     _show(records, as_json, lambda: print_table(("job", "state", "refs", "result"), rows))
 
 
@@ -325,7 +383,9 @@ def run(
 
 
 @app.command()
-def demo(folder: Annotated[Path | None, typer.Argument(metavar="[DIR]")] = None, as_json: Json = False) -> None:
+def demo(
+    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]")] = None, as_json: Json = False
+) -> None:
     """The whole loop on real lattice simulations: extend, push, retrain, new champion."""
     from gitdata.automation.demo import demo as play
     from gitdata.report.demo import print_demo
@@ -354,19 +414,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def _run(arguments: Sequence[str] | None) -> int:
-    import click
-
     try:
         command = typer.main.get_command(app)
-        status = command.main(args=list(arguments) if arguments is not None else None, prog_name="gitdata", standalone_mode=False)
+        status = command.main(
+            args=list(arguments) if arguments is not None else None,
+            prog_name="gitdata",
+            standalone_mode=False,
+        )
         return status if isinstance(status, int) else 0
     except GitdataError as error:
         return _explain(error)
-    except click.exceptions.Exit as stop:
+    except typer.Exit as stop:
         return stop.exit_code
-    except click.exceptions.Abort:
+    except typer.Abort:
         return INTERRUPTED
-    except click.ClickException as error:
+    except USAGE_ERROR as error:
         error.show()
         return Mendable.exit_code
     except KeyboardInterrupt:
@@ -398,9 +460,14 @@ def _report_bug(error: Exception) -> int:
     import platform
     import traceback
 
-    print(f"gitdata: this is a bug in gitdata {__version__}: {type(error).__name__}: {error}", file=sys.stderr)
+    print(
+        f"gitdata: this is a bug in gitdata {__version__}: {type(error).__name__}: {error}", file=sys.stderr
+    )
     print("         Please report it with the following lines.", file=sys.stderr)
-    print(f"         python {platform.python_version()} on {platform.platform()}; {' '.join(sys.argv[1:])}", file=sys.stderr)
+    print(
+        f"         python {platform.python_version()} on {platform.platform()}; {' '.join(sys.argv[1:])}",
+        file=sys.stderr,
+    )
     for line in "".join(traceback.format_exception(error)).splitlines():
         print(f"         {line}", file=sys.stderr)
     return GitdataError.exit_code
@@ -519,7 +586,9 @@ def _transfer_lines(records: Sequence[Record]) -> list[str]:
     lines = []
     for record in records:
         if record.kind == "fetch":
-            lines.append(f"{plural(record['extensions'], 'extension')} in the cache, {size_text(record['bytes'])} fetched")
+            lines.append(
+                f"{plural(record['extensions'], 'extension')} in the cache, {size_text(record['bytes'])} fetched"
+            )
         else:
             lines.append(f"{record['folder']}: {plural(record['files'], 'file')} checked out")
     return lines
@@ -528,6 +597,10 @@ def _transfer_lines(records: Sequence[Record]) -> list[str]:
 def _job_record(job: Job) -> Record:
     from gitdata.commands.records import Record
 
-    fields = {"log": f"gitdata logs {job.id}", "refs": list(job.refs), "results": job.record.get("results", [])}
+    fields = {
+        "log": f"gitdata logs {job.id}",
+        "refs": list(job.refs),
+        "results": job.record.get("results", []),
+    }
     times = {key: job.record.get(key) for key in ("started", "finished")}
     return Record("job", job.id, {"state": job.state, **fields, **times})

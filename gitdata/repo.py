@@ -111,12 +111,16 @@ class Repo:
 
     @cached_property
     def cache(self) -> Cache:
-        return Cache(self.state / "cache" if self.git.work_tree is None else self.git.work_tree / ".dvc" / "cache")
+        return Cache(
+            self.state / "cache" if self.git.work_tree is None else self.git.work_tree / ".dvc" / "cache"
+        )
 
     def require_work_tree(self, command: str) -> Path:
         """The work tree. Raises Mendable in a bare repository."""
         if self.git.work_tree is None:
-            raise Mendable(f"`gitdata {command}` needs a work tree; '{self.top}' is bare.", "Run it in a clone.")
+            raise Mendable(
+                f"`gitdata {command}` needs a work tree; '{self.top}' is bare.", "Run it in a clone."
+            )
         return self.git.work_tree
 
     def require_initialised(self) -> None:
@@ -131,7 +135,11 @@ class Repo:
         top = self.require_work_tree("status")
         files: dict[str, bytes] = {}
         for folder, names in _scan(top / DATASETS, top):
-            files |= {f"{folder}/{n}": (top / folder / n).read_bytes() for n in names if n.endswith((".dvc", ".json"))}
+            files |= {
+                f"{folder}/{n}": (top / folder / n).read_bytes()
+                for n in names
+                if n.endswith((".dvc", ".json"))
+            }
         for folder, names in _scan(top / MODELS, top):
             files |= {f"{folder}/{n}": (top / folder / n).read_bytes() for n in names if n.endswith(".toml")}
         return self._snapshot(None, files)
@@ -173,7 +181,9 @@ class Repo:
         while missing := missing_parents(known):
             found = 0
             for id in missing:
-                for path, content in self.git.deleted_files(f"{DATASETS}/{dataset}/*-{id[: pointer.SHORT]}.dvc").items():
+                for path, content in self.git.deleted_files(
+                    f"{DATASETS}/{dataset}/*-{id[: pointer.SHORT]}.dvc"
+                ).items():
                     extension = read_pointer(path, content)
                     if extension and extension.id == id:
                         known[id] = extension
@@ -205,7 +215,9 @@ class Repo:
         chosen = os.environ.get("GITDATA_REMOTE") or self.git.config("gitdata.remote")
         if chosen:
             if chosen not in remotes:
-                raise Mendable(f"There is no git remote '{chosen}'.", "See `git remote -v` and `gitdata.remote`.")
+                raise Mendable(
+                    f"There is no git remote '{chosen}'.", "See `git remote -v` and `gitdata.remote`."
+                )
             return chosen
         branch = self.git.branch()
         upstream = self.git.config(f"branch.{branch}.remote") if branch else None
@@ -420,7 +432,9 @@ def _scan(folder: Path, top: Path) -> list[tuple[str, list[str]]]:
 def _refuse_links(paths: list[str]) -> None:
     for path in paths:
         if path.endswith((".dvc", ".toml", ".json")) or path.count("/") <= 1:
-            raise DataUnavailable(f"{path} is a symbolic link; gitdata follows none.", "Replace it by a plain file.")
+            raise DataUnavailable(
+                f"{path} is a symbolic link; gitdata follows none.", "Replace it by a plain file."
+            )
 
 
 def _local_folder(url: str, base: Path) -> Path | None:

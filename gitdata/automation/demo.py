@@ -112,7 +112,11 @@ def _repositories(root: Path) -> tuple[Repo, Repo]:
 
 def _stand_alone(repository: Git) -> None:
     """Settings that make the demo's repositories independent of a person's own."""
-    for key, value in (("user.name", "gitdata demo"), ("user.email", "demo@gitdata.invalid"), ("commit.gpgSign", "false")):
+    for key, value in (
+        ("user.name", "gitdata demo"),
+        ("user.email", "demo@gitdata.invalid"),
+        ("commit.gpgSign", "false"),
+    ):
         repository.run("config", key, value)
     if repository.config("core.hooksPath") is not None:
         repository.run("config", "core.hooksPath", str(repository.common / "hooks"))
@@ -172,7 +176,9 @@ def _extend(clone: Repo, root: Path, header: str, batch: Batch, number: int) -> 
 def _await_runner(server: Repo) -> None:
     spool = Spool(server.state)
     if not wait_until_idle(spool, PATIENCE):
-        raise GitdataError(f"The retraining did not end within {PATIENCE:.0f} s; see the logs in {spool.logs}.")
+        raise GitdataError(
+            f"The retraining did not end within {PATIENCE:.0f} s; see the logs in {spool.logs}."
+        )
     last = spool.jobs()[-1]
     if last.state == "failed":
         log = (spool.logs / f"{last.id}.log").read_text(errors="replace")
@@ -185,7 +191,9 @@ def _step(clone: Repo, reference: str, seconds: float) -> Record:
     entry = ledger.youngest_first[0]
     _, (extension,) = clone.snapshot().extensions(reference)
     rungs = entry.version.training["rungs"]
-    before = next((c["baseline_metrics"] for c in entry.verdict.comparisons if c["against"] == "champion"), None)
+    before = next(
+        (c["baseline_metrics"] for c in entry.verdict.comparisons if c["against"] == "champion"), None
+    )
     return Record(
         "demo step",
         extension.id,
@@ -218,4 +226,3 @@ def _champions(ledger: Ledger) -> int:
 def _sentence(record: Record) -> str:
     became = "the new champion" if record["champion"] else "the champion stays"
     return f"{record['method']}: {record['verdict']}, {became} ({record['seconds']:.1f} s)"
-

@@ -12,7 +12,11 @@ from gitdata.data.ledger import Entry
 def model_card(entry: Entry, situation: Situation, chain: Chain) -> str:
     """Markdown: verdict and why, what it was trained on, how well it does, and how it came about."""
     version, ledger = entry.version, situation.ledger
-    parent = f"version {ledger.entries[version.parent].number}" if version.parent in ledger.entries else "none (scratch)"
+    parent = (
+        f"version {ledger.entries[version.parent].number}"
+        if version.parent in ledger.entries
+        else "none (scratch)"
+    )
     seen = ledger.seen(version.parent) | set(version.added)
     lines = [
         f"# {version.model} {entry.number} ({version.short})",
@@ -66,7 +70,11 @@ def _comparisons(comparisons: Any) -> list[str]:
 
 
 def _rungs(rungs: Any) -> list[str]:
-    head = ["## Rungs", "", "| method | gradient steps | of union's | train rows read | seconds | validation loss |"]
+    head = [
+        "## Rungs",
+        "",
+        "| method | gradient steps | of union's | train rows read | seconds | validation loss |",
+    ]
     rows = [
         f"| {r['method']} | {r['steps']} | {r['union_steps']} | {r['rows_read']} | {r['seconds']:.3g} "
         f"| {_text(r['validation_loss'])} |"
@@ -77,7 +85,9 @@ def _rungs(rungs: Any) -> list[str]:
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, dict):
-        return [pair for key, inner in sorted(value.items()) for pair in _flat(f"{prefix} {key}".strip(), inner)]
+        return [
+            pair for key, inner in sorted(value.items()) for pair in _flat(f"{prefix} {key}".strip(), inner)
+        ]
     return [(prefix, value)]
 
 

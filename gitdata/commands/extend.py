@@ -240,7 +240,9 @@ def _split(
     taken = rows.fraction_mask(part.columns, fields, fraction, split)
     kept = ~taken if part.keep is None else part.keep & ~taken
     pieces = [Part(part.source, "train", part.columns, kept, part.found)]
-    pieces.append(Part(part.source, split, part.columns, taken if part.keep is None else part.keep & taken, part.found))
+    pieces.append(
+        Part(part.source, split, part.columns, taken if part.keep is None else part.keep & taken, part.found)
+    )
     return [piece for piece in pieces if piece.rows]
 
 
@@ -256,7 +258,9 @@ def _refuse_differences(first: Part, other: Part) -> None:
 
     found = differences(formats.schema_of(first.columns), formats.schema_of(other.columns))
     if found:
-        raise Mendable(f"'{other.source}' and '{first.source}' differ: {'; '.join(found)}.", "Nothing was changed.")
+        raise Mendable(
+            f"'{other.source}' and '{first.source}' differ: {'; '.join(found)}.", "Nothing was changed."
+        )
 
 
 def _refuse_same_names(parts: Sequence[Part]) -> None:
@@ -338,7 +342,11 @@ def _drop_or_count_known(
         count += int((~fresh).sum())
         seen = np.union1d(seen, own)
         if request.dedupe and not fresh.all():
-            keep = np.ones(len(next(iter(part.columns.values()))), bool) if part.keep is None else part.keep.copy()
+            keep = (
+                np.ones(len(next(iter(part.columns.values()))), bool)
+                if part.keep is None
+                else part.keep.copy()
+            )
             keep[np.flatnonzero(keep)[~fresh]] = False
             part.keep = keep
     return count
@@ -392,14 +400,18 @@ def _materialise(parts: Sequence[Part], scratch: Path) -> list[tuple[File, Path]
             formats.subset(part.source, part.keep, path)
         blob = hash_file(path)
         if _stamp(part.source) != part.found:
-            raise Mendable(f"'{part.source}' changed while it was read.", "Try again when nobody writes to it.")
+            raise Mendable(
+                f"'{part.source}' changed while it was read.", "Try again when nobody writes to it."
+            )
         assert blob.sha256 is not None
         assert blob.size is not None
         files.append((File(part.split, part.source.name, blob.sha256, blob.size, part.rows, blob.md5), path))
     return files
 
 
-def _store(repo: Repo, draft: Extension, parts: Sequence[Part], sources: Sequence[tuple[File, Path]]) -> Extension:
+def _store(
+    repo: Repo, draft: Extension, parts: Sequence[Part], sources: Sequence[tuple[File, Path]]
+) -> Extension:
     """Put the files and their sidecars into the cache; the extension that names them."""
     for file, path in sources:
         if repo.cache.add_file(path).sha256 != file.sha256:
@@ -447,5 +459,3 @@ def _write_pointer(repo: Repo, extension: Extension, message: str | None) -> Pat
     if message is not None:
         repo.git.commit(message, path)
     return path
-
-

@@ -27,12 +27,17 @@ def show(repo: Repo, reference: str) -> list[Record]:
     for extension in selected:
         entry = _entry(chain, extension, commits.get(f"{extension.stem}.dvc"))
         files = [
-            {"path": f.place, "rows": f.rows, "sha256": f.sha256, "size": f.size} for f in extension.files or ()
+            {"path": f.place, "rows": f.rows, "sha256": f.sha256, "size": f.size}
+            for f in extension.files or ()
         ]
         details = extension_record(extension)
-        more = {key: details[key] for key in ("inputs", "outputs", "schema", "split_policy") if key in details}
+        more = {
+            key: details[key] for key in ("inputs", "outputs", "schema", "split_policy") if key in details
+        }
         missing = len(repo.missing_from_cache(extension))
-        records.append(Record(entry.kind, entry.id, {**entry.fields, **more, "files": files, "missing": missing}))
+        records.append(
+            Record(entry.kind, entry.id, {**entry.fields, **more, "files": files, "missing": missing})
+        )
     return records
 
 

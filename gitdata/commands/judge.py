@@ -65,13 +65,17 @@ class Judge:
         metrics = gate.metrics(candidate, unknown, self.declaration) if count(unknown) else {}
         rivals = self._rivals(situation, baseline, id, rows, digests)
         comparisons = [
-            self._compare(role, entry, candidate, rows, digests) for role, entry in rivals.items() if count(unknown)
+            self._compare(role, entry, candidate, rows, digests)
+            for role, entry in rivals.items()
+            if count(unknown)
         ]
         outcome, promoted = choice.settle(
             {c["against"]: c["verdict"] for c in comparisons},
             may_move_champion=situation.may_move_champion,
             has_test_rows=count(unknown) > 0,
-            within_tolerance=all(c["ratio"] <= 1 + self.declaration.deployment.tolerance for c in comparisons),
+            within_tolerance=all(
+                c["ratio"] <= 1 + self.declaration.deployment.tolerance for c in comparisons
+            ),
             undecided=self.declaration.deployment.undecided,
             confirm=self.declaration.deployment.policy == "confirm",
         )
@@ -192,5 +196,3 @@ def _reason(
         "undecided": "too few rows to be sure" + ("" if promoted else "; the champion stays"),
     }
     return f"{measure}: {ending[outcome]}"
-
-

@@ -22,7 +22,9 @@ def models(repo: Repo, model: str | None = None, say: Say = silent) -> list[Reco
     if model is not None:
         ledgers = {model: _ledger(ledgers, model)}
     return [
-        _record(ledger, entry) for _, ledger in sorted(ledgers.items()) for entry in reversed(ledger.youngest_first)
+        _record(ledger, entry)
+        for _, ledger in sorted(ledgers.items())
+        for entry in reversed(ledger.youngest_first)
     ]
 
 
@@ -56,7 +58,9 @@ def promote(repo: Repo, reference: str, message: str | None, say: Say = silent) 
     """Make a version the champion, on a person's word; the ledger records who and why."""
     model, _, selector = reference.partition("@")
     if not selector:
-        raise Mendable(f"'{reference}' names no version.", f"Name one, as in `{model}@3`; see `gitdata models {model}`.")
+        raise Mendable(
+            f"'{reference}' names no version.", f"Name one, as in `{model}@3`; see `gitdata models {model}`."
+        )
     who = repo.git.config("user.name") or os.environ.get("USER") or "somebody"
     promoted: list[tuple[Ledger, Entry]] = []
 
@@ -77,7 +81,9 @@ def promote(repo: Repo, reference: str, message: str | None, say: Say = silent) 
             attempts=tuple(dict.fromkeys((*entry.verdict.attempts, *keys))),
         )
         entry = replace(entry, verdict=verdict)
-        promoted[:] = [(replace(ledger, entries={**ledger.entries, entry.id: entry}, champion=entry.id), entry)]
+        promoted[:] = [
+            (replace(ledger, entries={**ledger.entries, entry.id: entry}, champion=entry.id), entry)
+        ]
         subject = f"{model}: version {entry.number} promoted"
         return Change(verdict_file(entry) | champion_file(ledger, entry), f"{subject}\n\n{reason}\n")
 
@@ -103,7 +109,13 @@ def predict(repo: Repo, reference: str, source: Path, target: Path, say: Say = s
         predicted = package.predict(package.read(folder), columns)
     formats.columns_to_csv(predicted, target)
     rows = len(next(iter(predicted.values())))
-    fields = {"file": str(target), "model": ledger.model, "outputs": list(predicted), "rows": rows, "version": entry.stem}
+    fields = {
+        "file": str(target),
+        "model": ledger.model,
+        "outputs": list(predicted),
+        "rows": rows,
+        "version": entry.stem,
+    }
     return Record("prediction", entry.id, fields)
 
 
@@ -111,7 +123,8 @@ def _ledger(ledgers: dict[str, Ledger], model: str) -> Ledger:
     if model not in ledgers:
         known = ", ".join(sorted(ledgers)) or "none"
         raise Mendable(
-            f"The ledger has no version of a model '{model}'; models: {known}.", f"Train it: `gitdata train {model}`."
+            f"The ledger has no version of a model '{model}'; models: {known}.",
+            f"Train it: `gitdata train {model}`.",
         )
     return ledgers[model]
 
@@ -122,7 +135,9 @@ def _selected(ledger: Ledger, selector: str) -> Entry:
     found = [e for e in ledger.entries.values() if len(selector) >= 4 and e.id.startswith(selector)]
     if len(found) != 1:
         numbers = ", ".join(str(e.number) for e in reversed(ledger.youngest_first))
-        raise Mendable(f"Model '{ledger.model}' has no version '{selector}'; versions: {numbers}.", "Name one of them.")
+        raise Mendable(
+            f"Model '{ledger.model}' has no version '{selector}'; versions: {numbers}.", "Name one of them."
+        )
     return found[0]
 
 

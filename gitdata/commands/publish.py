@@ -45,7 +45,8 @@ def publish(repo: Repo, propose: Callable[[str | None], Change | None]) -> str |
         if _swap(repo, commit, tip):
             return commit
     raise TryAgain(
-        f"The ledger changed {ATTEMPTS} times while this result was being published.", "Run the same command again."
+        f"The ledger changed {ATTEMPTS} times while this result was being published.",
+        "Run the same command again.",
     )
 
 

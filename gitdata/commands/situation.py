@@ -164,5 +164,3 @@ def describe(decision: Decision, chain: Chain, ledger: Ledger) -> str:
     if decision.restored is None:
         return f"Training from scratch on {labels}."
     return f"Restoring version {ledger.entries[decision.restored].number}; training on what it has not seen: {labels}."
-
-

@@ -268,7 +268,9 @@ def _publish_version(
         measured = replace(version, metrics=rounded_all(judgement.metrics))
         entry = Entry(number, measured, _verdict(judgement, situation, decision))
         recorded[:] = [(entry, judgement)]
-        return _change(task, situation, entry, judgement, version_files(entry, model_card(entry, situation, task.chain)))
+        return _change(
+            task, situation, entry, judgement, version_files(entry, model_card(entry, situation, task.chain))
+        )
 
     publish(task.repo, propose)
     return _record(task, decision, *(recorded[0] if recorded else (None, None)))
@@ -291,7 +293,9 @@ def _gate_again(task: Task, situation: Situation, decision: Decision, judge: Jud
                 metrics=rounded_all(judgement.metrics),
                 attempts=(*entry.verdict.attempts, decision.attempt),
             )
-            judgement = replace(judgement, outcome=verdict.outcome, promoted=False, reason="measured on new test rows")
+            judgement = replace(
+                judgement, outcome=verdict.outcome, promoted=False, reason="measured on new test rows"
+            )
         else:
             verdict = _verdict(judgement, now, decision, entry.verdict)
         entry = replace(entry, verdict=verdict)
@@ -308,7 +312,12 @@ def _situation_now(task: Task, decision: Decision, tip: str | None) -> Situation
     repo, snapshot = task.repo, task.snapshot
     branch_tip = _deployment_tip(repo, task.wanted.branch)
     may_move = task.snapshot.commit == branch_tip and not task.experiment
-    if not may_move and not task.experiment and branch_tip and _is_ancestor(repo, snapshot.commit, branch_tip):
+    if (
+        not may_move
+        and not task.experiment
+        and branch_tip
+        and _is_ancestor(repo, snapshot.commit, branch_tip)
+    ):
         snapshot, may_move = repo.snapshot(branch_tip), True
     return task.situation(snapshot, tip, may_move=may_move)
 
@@ -368,5 +377,3 @@ def _record(task: Task, decision: Decision, entry: Entry | None, judgement: Judg
             "version": entry.stem,
         }
     return Record("training", entry.id if entry else task.model, fields)
-
-

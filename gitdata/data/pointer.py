@@ -364,7 +364,9 @@ def _open(content: bytes, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
         _exactly(document["meta"], {"gitdata"}, "meta")
         record, outs = document["meta"]["gitdata"], document["outs"]
         if _integer(record["format"]) > FORMAT:
-            raise PointerError(f"it has format {record['format']}, this gitdata reads up to {FORMAT}: update it")
+            raise PointerError(
+                f"it has format {record['format']}, this gitdata reads up to {FORMAT}: update it"
+            )
         if record["kind"] != kind:
             raise PointerError(f"it stands for a {record['kind']!r}, not for a {kind!r}")
         if not isinstance(outs, list) or len(outs) != 1:
@@ -546,7 +548,9 @@ def _attachments(value: Any) -> tuple[Attachment, ...]:
     return tuple(sorted(attachments))
 
 
-def _exactly(value: Any, keys: set[str], where: str, optional: frozenset[str] | set[str] = frozenset()) -> None:
+def _exactly(
+    value: Any, keys: set[str], where: str, optional: frozenset[str] | set[str] = frozenset()
+) -> None:
     if not isinstance(value, dict):
         raise PointerError(f"{where} is not a mapping")
     if unknown := sorted(str(key) for key in value.keys() - keys - optional):

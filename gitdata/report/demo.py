@@ -7,7 +7,17 @@ from collections.abc import Sequence
 from gitdata.commands.records import Record
 from gitdata.report.tables import number, print_table
 
-HEADINGS = ("extension", "rows", "method", "rows read", "steps", "seconds", "MAE W_max", "MAE P_peak", "verdict")
+HEADINGS = (
+    "extension",
+    "rows",
+    "method",
+    "rows read",
+    "steps",
+    "seconds",
+    "MAE W_max",
+    "MAE P_peak",
+    "verdict",
+)
 
 
 def print_demo(records: Sequence[Record]) -> None:
@@ -16,7 +26,9 @@ def print_demo(records: Sequence[Record]) -> None:
     places = records[-1]
     print()
     print_table(HEADINGS, [_row(step) for step in steps], right=(1, 3, 4, 5))
-    print("rows: train + validation + test. rows read: train rows, over all rungs. steps: gradient steps, and their")
+    print(
+        "rows: train + validation + test. rows read: train rows, over all rungs. steps: gradient steps, and their"
+    )
     print("share of training on everything anew. MAE: before → after, on the same test rows, original units.")
     print(f"\n{steps[-1]['champions']} champions followed one another; ★ marks a new one.\n")
     print("Try next:")

@@ -32,23 +32,38 @@ def status_lines(records: Sequence[Record]) -> list[str]:
     """`gitdata status` for people."""
     if not records:
         return ["No dataset yet. Make one: gitdata add DATASET FILE"]
-    writers: dict[str, Callable[[Record], list[str]]] = {"dataset": _dataset, "model": _model, "server": _server}
+    writers: dict[str, Callable[[Record], list[str]]] = {
+        "dataset": _dataset,
+        "model": _model,
+        "server": _server,
+    }
     return [line for record in records for line in writers[record.kind](record)]
 
 
 def _server(record: Record) -> list[str]:
-    return [f"server repository {record.id}", f"  branches: {', '.join(record['branches'])}", f"  store: {record['store']}"]
+    return [
+        f"server repository {record.id}",
+        f"  branches: {', '.join(record['branches'])}",
+        f"  store: {record['store']}",
+    ]
 
 
 def _dataset(record: Record) -> list[str]:
     heads = ", ".join(record["heads"])
-    lines = [f"{record.id}: {plural(record['extensions'], 'extension')}, {rows_text(record['rows'])}; heads: {heads}"]
+    lines = [
+        f"{record.id}: {plural(record['extensions'], 'extension')}, {rows_text(record['rows'])}; heads: {heads}"
+    ]
     if len(record["heads"]) > 1:
         lines.append(f"  {len(record['heads'])} heads: the next extension joins them")
     lines += [f"  to be committed: {path}" for path in record["staged"]]
     lines += [f"  not staged: {path} (git add {path})" for path in record["unstaged"]]
-    lines += [f"  {plural(count, 'blob')} of {stem} not in the cache (gitdata fetch)" for stem, count in record["missing"].items()]
-    lines += [f"  version {label} stands for {', '.join(ids)}" for label, ids in record["double_versions"].items()]
+    lines += [
+        f"  {plural(count, 'blob')} of {stem} not in the cache (gitdata fetch)"
+        for stem, count in record["missing"].items()
+    ]
+    lines += [
+        f"  version {label} stands for {', '.join(ids)}" for label, ids in record["double_versions"].items()
+    ]
     if record["retracted"]:
         lines.append(f"  retracted: {', '.join(record['retracted'])}")
     return lines
@@ -82,7 +97,9 @@ def extension_text(record: Record) -> list[str]:
     """What `add` and `extend` say."""
     parents = f"extends {', '.join(record['parents'])}" if record["parents"] else "a base"
     done = "committed" if record["committed"] else "staged"
-    lines = [f"{record['dataset']}@{record['version']} ({record.id[:8]}): {rows_text(record['rows'])}; {parents}"]
+    lines = [
+        f"{record['dataset']}@{record['version']} ({record.id[:8]}): {rows_text(record['rows'])}; {parents}"
+    ]
     if record["known_rows"]:
         lines.append(
             f"{plural(record['known_rows'], 'row')} stood in the dataset before or repeat here "
@@ -119,13 +136,18 @@ def show_lines(record: Record) -> list[str]:
     ]
     if record["commit"]:
         about = record["commit"]
-        lines.append(f"commit: {about['commit'][:8]} by {about['author']}, {about['time']}: {about['subject']}")
+        lines.append(
+            f"commit: {about['commit'][:8]} by {about['author']}, {about['time']}: {about['subject']}"
+        )
     for role in ("inputs", "outputs"):
         if names := record.fields.get(role):
             lines.append(f"{role}: {', '.join(names)}")
     if schema := record.fields.get("schema"):
         lines.append("fields: " + ", ".join(_field(field) for field in schema))
-    lines += [f"  {f['path']}  {plural(f['rows'], 'row')}  {size_text(f['size'])}  {f['sha256'][:8]}" for f in record["files"]]
+    lines += [
+        f"  {f['path']}  {plural(f['rows'], 'row')}  {size_text(f['size'])}  {f['sha256'][:8]}"
+        for f in record["files"]
+    ]
     return lines
 
 

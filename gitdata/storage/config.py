@@ -18,7 +18,9 @@ from gitdata.errors import Mendable
 COMMITTED_OPTIONS = frozenset(
     {"account_name", "endpointurl", "oss_endpoint", "port", "projectname", "region", "url"}
 )
-_COMMITTED_SCHEMES = frozenset({"azure", "gs", "hdfs", "http", "https", "oss", "s3", "ssh", "webdav", "webdavs", "webhdfs"})
+_COMMITTED_SCHEMES = frozenset(
+    {"azure", "gs", "hdfs", "http", "https", "oss", "s3", "ssh", "webdav", "webdavs", "webhdfs"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,18 +48,27 @@ class Config:
         options = dict(self.remotes.get(name.lower(), {}))
         url = options.pop("url", None)
         if url is None:
-            raise Mendable(f"The DVC remote '{name}' has no URL here.", f"Add it: `dvc remote add -d {name} URL`.")
+            raise Mendable(
+                f"The DVC remote '{name}' has no URL here.", f"Add it: `dvc remote add -d {name} URL`."
+            )
         return RemoteConfig(name.lower(), url, options)
 
 
 def parse(text: str, source: str = ".dvc/config") -> dict[str, dict[str, str]]:
     """Sections and their options as DVC writes them. Raises Mendable where that is not what `text` is."""
-    parser = ConfigParser(interpolation=None, strict=False, delimiters=("=",), comment_prefixes=("#",), default_section="")
+    parser = ConfigParser(
+        interpolation=None, strict=False, delimiters=("=",), comment_prefixes=("#",), default_section=""
+    )
     try:
         parser.read_string("\n".join(line.strip() for line in text.splitlines()))
     except Error as error:
-        raise Mendable(f"{source} is malformed: {str(error).splitlines()[0]}.", "Mend it, or restore it from git.") from error
-    return {section.strip("'"): {key: value.strip("\"'") for key, value in parser[section].items()} for section in parser.sections()}
+        raise Mendable(
+            f"{source} is malformed: {str(error).splitlines()[0]}.", "Mend it, or restore it from git."
+        ) from error
+    return {
+        section.strip("'"): {key: value.strip("\"'") for key, value in parser[section].items()}
+        for section in parser.sections()
+    }
 
 
 def effective(committed: str | None, machine: Sequence[str]) -> Config:

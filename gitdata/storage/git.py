@@ -96,7 +96,9 @@ class Git:
             return cls(folder, common, Path(top))
         except GitFailed as error:
             if "dubious ownership" in error.stderr:
-                raise Mendable(f"Git does not trust '{start}': another user owns it.", error.stderr.strip()) from error
+                raise Mendable(
+                    f"Git does not trust '{start}': another user owns it.", error.stderr.strip()
+                ) from error
             if "work tree" in error.stderr:
                 raise Mendable(f"'{start}' lies inside a git folder.", "Go to the work tree.") from error
             raise Mendable(
@@ -223,7 +225,8 @@ class Git:
                     'Set `git config user.name "…"` and `git config user.email "…"`, then `git commit`.',
                 ) from error
             raise Mendable(
-                f"Git could not commit; the pointer is staged.\n{error.stderr.strip()}", "Then run `git commit`."
+                f"Git could not commit; the pointer is staged.\n{error.stderr.strip()}",
+                "Then run `git commit`.",
             ) from error
         return self.text("rev-parse", "HEAD")
 
@@ -285,7 +288,10 @@ class Git:
         try:
             self.run("push", "--quiet", "--no-verify", lease, "--", remote, f"{commit}:{ref}")
         except GitFailed as error:
-            if any(sign in error.stderr for sign in ("stale info", "fetch first", "non-fast-forward", "cannot lock ref")):
+            if any(
+                sign in error.stderr
+                for sign in ("stale info", "fetch first", "non-fast-forward", "cannot lock ref")
+            ):
                 return False
             raise TryAgain(
                 f"The ledger could not be pushed to '{remote}': {error.stderr.strip()}",

@@ -45,7 +45,11 @@ class Remote:
         with self._faults():
             filesystem, root = self._open()
             held = self._parallel(lambda blob: _size(filesystem, _place(filesystem, root, blob)), wanted)
-        return [blob for blob, size in zip(wanted, held, strict=True) if size is None or blob.size not in (None, size)]
+        return [
+            blob
+            for blob, size in zip(wanted, held, strict=True)
+            if size is None or blob.size not in (None, size)
+        ]
 
     def upload(self, cache: Cache, blobs: Iterable[Blob]) -> int:
         """Send what the remote lacks, files before directory objects, and see it there; the bytes sent.
@@ -67,7 +71,8 @@ class Remote:
                 self._parallel(lambda blob: self._send(cache, blob), group)
         if still := self.missing(absent):
             raise DataUnavailable(
-                f"{self.url} does not hold what was sent to it: {_names(still)}.", "Look at the remote, then try again."
+                f"{self.url} does not hold what was sent to it: {_names(still)}.",
+                "Look at the remote, then try again.",
             )
         return sum(cache.path(blob).stat().st_size for blob in absent)
 
@@ -78,7 +83,9 @@ class Remote:
         """
         wanted = list(dict.fromkeys(blobs))
         with self._faults():
-            failures = [error for error in self._parallel(lambda blob: self._receive(cache, blob), wanted) if error]
+            failures = [
+                error for error in self._parallel(lambda blob: self._receive(cache, blob), wanted) if error
+            ]
         if failures:
             first = failures[0]
             more = f" ({len(failures)} blobs in all)" if len(failures) > 1 else ""
@@ -103,7 +110,8 @@ class Remote:
                 filesystem.get_file(place, str(temporary))
         except FileNotFoundError:
             return DataUnavailable(
-                f"The blob {blob.md5} is not on {self.url}.", "Push it from a clone that holds it: `gitdata push`."
+                f"The blob {blob.md5} is not on {self.url}.",
+                "Push it from a clone that holds it: `gitdata push`.",
             )
         except DataUnavailable as error:
             return error
@@ -145,8 +153,14 @@ class Remote:
         scheme = self.url.partition("://")[0]
         if isinstance(error, ImportError) or "requires" in str(error) and "install" in str(error):
             extra = scheme.removesuffix("s") if scheme == "webdavs" else scheme
-            hint = f"Install it: `pip install 'gitdata[{extra}]'`." if scheme in _EXTRAS else "Use another kind of remote."
-            return Mendable(f"The remote {self.url} needs support for {scheme}:// that is not installed.", hint)
+            hint = (
+                f"Install it: `pip install 'gitdata[{extra}]'`."
+                if scheme in _EXTRAS
+                else "Use another kind of remote."
+            )
+            return Mendable(
+                f"The remote {self.url} needs support for {scheme}:// that is not installed.", hint
+            )
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         return TryAgain(
             f"The remote {self.url} is not available: {what}.",

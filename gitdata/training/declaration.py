@@ -121,7 +121,9 @@ class Training(_Table):
     epochs: Annotated[int, Field(gt=0, le=1_000_000)] = 200
     batch_size: Annotated[int, Field(gt=0, le=1_000_000)] = 32
     loss: Literal["mae", "mse", "huber", "cross_entropy"] = "mse"
-    metrics: Annotated[tuple[Literal["mae", "mse", "rmse", "r2", "accuracy"], ...], Field(min_length=1)] = ("mae",)
+    metrics: Annotated[tuple[Literal["mae", "mse", "rmse", "r2", "accuracy"], ...], Field(min_length=1)] = (
+        "mae",
+    )
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
@@ -182,7 +184,9 @@ class Declaration(_Table):
             raise ValueError("loss cross_entropy takes exactly one output")
         wanted = ("accuracy", "cross_entropy") if classifies else ("mae", "mse", "rmse")
         if "metric" in self.deployment.model_fields_set and self.deployment.metric not in wanted:
-            raise ValueError(f"deployment.metric {self.deployment.metric} does not go with loss {self.training.loss}")
+            raise ValueError(
+                f"deployment.metric {self.deployment.metric} does not go with loss {self.training.loss}"
+            )
         return self
 
     @property
@@ -257,7 +261,9 @@ def _sentences(where: str, error: ValidationError) -> list[str]:
     seen: dict[str, str] = {}
     for problem in error.errors():
         keys = [str(part) for part in problem["loc"]]
-        path = ".".join(key for key in keys if key[:1].islower() and not key.startswith(("literal[", "function-")))
+        path = ".".join(
+            key for key in keys if key[:1].islower() and not key.startswith(("literal[", "function-"))
+        )
         seen.setdefault(path, f"{where}: {_sentence(path, keys, problem)}")
     return list(seen.values())
 
@@ -270,7 +276,9 @@ def _sentence(path: str, keys: list[str], problem: Any) -> str:
         return f"'{path}' is missing."
     if kind == "literal_error":
         names = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
-        return f"'{path}' is {value!r:.60}; it must be one of {', '.join(names)}{_nearest(str(value), names)}."
+        return (
+            f"'{path}' is {value!r:.60}; it must be one of {', '.join(names)}{_nearest(str(value), names)}."
+        )
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"'{path}': {message[:1].lower()}{message[1:]} (it is {value!r:.60})." if path else f"{message}."
 

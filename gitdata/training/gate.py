@@ -145,7 +145,9 @@ def _errors(package: Package, columns: Columns, declaration: Declaration) -> dic
         if transform != field.transform:
             original = field.decode(values).reshape(len(values), -1)
             floor = np.finfo(np.float64).tiny
-            predicted = transformed(original if transform == "none" else np.maximum(original, floor), transform, field.name)
+            predicted = transformed(
+                original if transform == "none" else np.maximum(original, floor), transform, field.name
+            )
         deviation = target.std(axis=0)
         errors[field.name] = (predicted - target) / np.where(deviation > 0, deviation, 1.0)
     return errors
@@ -165,7 +167,9 @@ def _class_losses(package: Package, columns: Columns, metric: str) -> NDArray[np
     return np.asarray(-np.where(codes >= 0, picked, log_p.min(axis=1)))
 
 
-def _bounds(values: NDArray[np.float64], seed: int, resamples: int, confidence: float) -> tuple[float, float, float]:
+def _bounds(
+    values: NDArray[np.float64], seed: int, resamples: int, confidence: float
+) -> tuple[float, float, float]:
     """One-sided lower and upper bounds of the mean of `values`, and its standard error.
 
     A single row bounds nothing; rows that all agree leave no doubt.
@@ -182,7 +186,9 @@ def _bounds(values: NDArray[np.float64], seed: int, resamples: int, confidence: 
     return mean - float(high) * error, mean - float(low) * error, error
 
 
-def _pivots(values: NDArray[np.float64], mean: float, count: int, generator: np.random.Generator) -> NDArray[np.float64]:
+def _pivots(
+    values: NDArray[np.float64], mean: float, count: int, generator: np.random.Generator
+) -> NDArray[np.float64]:
     """(mean* − mean) ÷ standard error* of `count` resamples; one without spread says nothing and counts as far out."""
     rows = len(values)
     drawn = values[generator.integers(0, rows, (count, rows))]

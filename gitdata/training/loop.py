@@ -113,18 +113,20 @@ def compiled_chunk(plan: Plan, loss: str, declared: Optimizer) -> Callable[..., 
     def mean_loss(weights: jax.Array, x: jax.Array, y: jax.Array, mask: jax.Array) -> jax.Array:
         return jnp.sum(mask * row_loss(loss, network.apply(plan, weights, x), y)) / jnp.sum(mask)
 
-    def step(carry: tuple[jax.Array, Any], batch: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, Any], jax.Array]:
+    def step(
+        carry: tuple[jax.Array, Any], batch: tuple[jax.Array, ...]
+    ) -> tuple[tuple[jax.Array, Any], jax.Array]:
         weights, moments = carry
         x, y, mask, rate, active = batch
         value, gradient = jax.value_and_grad(mean_loss)(weights, x, y, mask)
         updates, moved = direction.update(gradient, moments, weights)
         stepped = optax.apply_updates(weights, -rate * updates)
-        keep = jax.tree.map(lambda new, old: jnp.where(active, new, old), (stepped, moved), (weights, moments))
+        keep = jax.tree.map(
+            lambda new, old: jnp.where(active, new, old), (stepped, moved), (weights, moments)
+        )
         return keep, value
 
-    def chunk(
-        weights: jax.Array, moments: Any, *batches: jax.Array
-    ) -> tuple[jax.Array, Any, jax.Array]:
+    def chunk(weights: jax.Array, moments: Any, *batches: jax.Array) -> tuple[jax.Array, Any, jax.Array]:
         (weights, moments), losses = jax.lax.scan(step, (weights, moments), batches)
         return weights, moments, losses
 

@@ -95,7 +95,9 @@ def climb(
         rows = data.unseen() if method == "finetune" else data.whole()
         package = _train(recipe, declaration, rows)
         loss = _validation_loss(package, validation, declaration)
-        within = loss is None or reference is None or loss <= (1 + declaration.deployment.tolerance) * reference
+        within = (
+            loss is None or reference is None or loss <= (1 + declaration.deployment.tolerance) * reference
+        )
         rung = Rung(
             method=method,
             steps=recipe.steps,
@@ -145,10 +147,20 @@ def _train(recipe: _Recipe, declaration: Declaration, rows: Columns) -> Package:
     training, restored = declaration.training, recipe.restored
     codes = restored.preprocessing if restored else preprocessing.fit(declaration, rows)
     inputs, targets = codes.encode_inputs(rows), codes.encode_outputs(rows)
-    plan = restored.plan if restored else network.plan_of(declaration.network, codes.input_width, codes.output_width)
+    plan = (
+        restored.plan
+        if restored
+        else network.plan_of(declaration.network, codes.input_width, codes.output_width)
+    )
     state = _restore(restored, recipe) if restored else loop.start(plan, recipe.optimizer, training.seed)
     run = loop.Run(
-        plan, training.loss, recipe.optimizer, recipe.schedule, training.batch_size, recipe.steps, training.seed
+        plan,
+        training.loss,
+        recipe.optimizer,
+        recipe.schedule,
+        training.batch_size,
+        recipe.steps,
+        training.seed,
     )
     trained = loop.train(run, state, inputs, targets)
     return Package(
@@ -199,7 +211,13 @@ def _loss_of(tried: tuple[Rung, Package]) -> float:
 
 
 def _sentence(rung: Rung, reference: float | None) -> str:
-    loss = "no validation rows" if rung.validation_loss is None else f"validation loss {rung.validation_loss:.4g}"
+    loss = (
+        "no validation rows"
+        if rung.validation_loss is None
+        else f"validation loss {rung.validation_loss:.4g}"
+    )
     against = "" if reference is None else f" (champion {reference:.4g})"
     share = rung.steps / rung.union_steps
-    return f"{rung.method}: {rung.steps} steps ({share:.0%} of union's) in {rung.seconds:.2f} s, {loss}{against}"
+    return (
+        f"{rung.method}: {rung.steps} steps ({share:.0%} of union's) in {rung.seconds:.2f} s, {loss}{against}"
+    )

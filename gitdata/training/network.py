@@ -142,10 +142,14 @@ def vector(plan: Plan, weights: dict[str, NDArray[np.float32]]) -> NDArray[np.fl
     shapes = weight_shapes(plan)
     if weights.keys() != shapes.keys():
         different = sorted(weights.keys() ^ shapes.keys())
-        raise ValueError(f"the weight '{different[0]}' is {'missing' if different[0] in shapes else 'not of this network'}")
+        raise ValueError(
+            f"the weight '{different[0]}' is {'missing' if different[0] in shapes else 'not of this network'}"
+        )
     for name, shape in shapes.items():
         if weights[name].shape != shape or weights[name].dtype != np.float32:
-            raise ValueError(f"the weight '{name}' is {weights[name].dtype}{list(weights[name].shape)}, not float32{list(shape)}")
+            raise ValueError(
+                f"the weight '{name}' is {weights[name].dtype}{list(weights[name].shape)}, not float32{list(shape)}"
+            )
     return np.concatenate([weights[name].ravel() for name in shapes])
 
 

@@ -56,7 +56,7 @@ def write(package: Package, folder: Path) -> None:
         "manifest": {**package.manifest, "format": FORMAT, "position": package.position},
     }
     for name, arrays in tensors.items():
-        content = save({key: np.ascontiguousarray(arrays[key]) for key in sorted(arrays)})
+        content = save({key: np.asarray(arrays[key], order="C") for key in sorted(arrays)})
         durable.write(folder / f"{name}.safetensors", content)
     for name, document in documents.items():
         durable.write(folder / f"{name}.json", readable_json(document))
@@ -124,4 +124,6 @@ def _tensors(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _damaged(part: str, why: str) -> DataUnavailable:
-    return DataUnavailable(f"The package is damaged: {part}: {why}.", "Fetch it again, or use another version.")
+    return DataUnavailable(
+        f"The package is damaged: {part}: {why}.", "Fetch it again, or use another version."
+    )

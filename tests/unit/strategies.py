@@ -23,21 +23,34 @@ hex32 = st.text("0123456789abcdef", min_size=32, max_size=32)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 versions = st.builds("{}.{}.{}".format, *[st.integers(0, 99)] * 3)
 counts = st.integers(0, 2**40)
-texts = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/\\:"), min_size=1, max_size=12)
+texts = st.text(
+    st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/\\:"), min_size=1, max_size=12
+)
 file_names = texts.filter(lambda name: name not in (".", ".."))
 
 files = st.builds(
-    File, split=st.sampled_from(["train", "validation", "test"]), path=file_names, sha256=hex64, size=counts,
-    rows=counts, md5=hex32,
+    File,
+    split=st.sampled_from(["train", "validation", "test"]),
+    path=file_names,
+    sha256=hex64,
+    size=counts,
+    rows=counts,
+    md5=hex32,
 )
-listings = st.lists(files, min_size=1, max_size=5, unique_by=lambda f: f.place).map(lambda fs: tuple(sorted(fs)))
+listings = st.lists(files, min_size=1, max_size=5, unique_by=lambda f: f.place).map(
+    lambda fs: tuple(sorted(fs))
+)
 attachments = st.lists(
-    st.builds(Attachment, path=file_names, sha256=hex64, size=counts, md5=hex32), max_size=4, unique_by=lambda a: a.path
+    st.builds(Attachment, path=file_names, sha256=hex64, size=counts, md5=hex32),
+    max_size=4,
+    unique_by=lambda a: a.path,
 ).map(lambda found: tuple(sorted(found)))
 directories = st.builds(Directory, md5=hex32, size=counts, nfiles=counts)
 schemas = st.lists(
     st.builds(Field, name=texts, dtype=st.sampled_from(["float32", "int64", "text"]), shape=st.just(())),
-    min_size=1, max_size=4, unique_by=lambda f: f.name,
+    min_size=1,
+    max_size=4,
+    unique_by=lambda f: f.name,
 ).map(lambda fields: Schema(tuple(sorted(fields, key=lambda f: f.name))))
 
 
@@ -81,8 +94,15 @@ def model_versions(draw: st.DrawFn) -> ModelVersion:
 
 
 def extension(
-    name: str, *parents: Extension, dataset: str = "d", train: int = 10, test: int = 0, validation: int = 0,
-    policy: str = "add", version: str = "1.0.0", replaces: tuple[str, ...] = (),
+    name: str,
+    *parents: Extension,
+    dataset: str = "d",
+    train: int = 10,
+    test: int = 0,
+    validation: int = 0,
+    policy: str = "add",
+    version: str = "1.0.0",
+    replaces: tuple[str, ...] = (),
 ) -> Extension:
     """A small extension by name, for examples; another name is another content."""
     listed = tuple(
@@ -93,13 +113,23 @@ def extension(
         )
     )
     return Extension(
-        dataset=dataset, version=version, parents=tuple(sorted(p.id for p in parents)), test_policy=policy,  # type: ignore[arg-type]
-        replaces=replaces, listing=listing_digest(listed), rows=row_counts(listed), files=listed, schema=None,
-        sidecars=(), directory=Directory("0" * 32, 0, 1),
+        dataset=dataset,
+        version=version,
+        parents=tuple(sorted(p.id for p in parents)),
+        test_policy=policy,  # type: ignore[arg-type]
+        replaces=replaces,
+        listing=listing_digest(listed),
+        rows=row_counts(listed),
+        files=listed,
+        schema=None,
+        sidecars=(),
+        directory=Directory("0" * 32, 0, 1),
     )
 
 
-def chain_of(*extensions: Extension, retracted: tuple[Extension, ...] = (), lost: tuple[Extension, ...] = ()) -> Chain:
+def chain_of(
+    *extensions: Extension, retracted: tuple[Extension, ...] = (), lost: tuple[Extension, ...] = ()
+) -> Chain:
     return Chain(
         {e.id: e for e in extensions}, frozenset(e.id for e in retracted), frozenset(e.id for e in lost)
     )
@@ -118,14 +148,31 @@ def chains(draw: st.DrawFn) -> Chain:
     return chain_of(*made, retracted=tuple(retracted))
 
 
-def model_version(number: int, added: set[str], parent: Entry | None = None, restore: str = "r", **verdict: object) -> Entry:
+def model_version(
+    number: int, added: set[str], parent: Entry | None = None, restore: str = "r", **verdict: object
+) -> Entry:
     """A version of model `m` for examples, with a verdict."""
     version = ModelVersion(
-        model="m", parent=parent.id if parent else None, added=tuple(sorted(added)), restore=restore, declaration="d",
-        package=f"{number:064x}", files=(), directory=Directory("0" * 32, 0, 0), commit="0" * 40, method="union",
-        training={}, metrics={},
+        model="m",
+        parent=parent.id if parent else None,
+        added=tuple(sorted(added)),
+        restore=restore,
+        declaration="d",
+        package=f"{number:064x}",
+        files=(),
+        directory=Directory("0" * 32, 0, 0),
+        commit="0" * 40,
+        method="union",
+        training={},
+        metrics={},
     )
-    settings: dict[str, object] = {"outcome": "accepted", "reason": "", "who": "gitdata", "promoted": True, "tested": "t"}
+    settings: dict[str, object] = {
+        "outcome": "accepted",
+        "reason": "",
+        "who": "gitdata",
+        "promoted": True,
+        "tested": "t",
+    }
     return Entry(number, version, Verdict(**(settings | verdict)))  # type: ignore[arg-type]
 
 

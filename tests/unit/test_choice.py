@@ -39,7 +39,11 @@ ROWS = {E1: 100, E2: 40, E3: 10, TEST_ONLY: 0}
 def situation(ledger: Ledger, *live: str, tested: str | None = "t", **other: object) -> Situation:
     settings: dict[str, object] = {"restore": "r", "declaration": "d", "may_move_champion": True}
     return Situation(
-        ledger=ledger, live=frozenset(live), train_rows=ROWS, tested=tested, **(settings | other)  # type: ignore[arg-type]
+        ledger=ledger,
+        live=frozenset(live),
+        train_rows=ROWS,
+        tested=tested,
+        **(settings | other),  # type: ignore[arg-type]
     )
 
 
@@ -222,9 +226,16 @@ def test_of_equally_covering_versions_the_champions_lineage_is_restored() -> Non
 
 @pytest.mark.parametrize(
     ("now_live", "parent_outcome", "holds"),
-    [({E1, E2}, "accepted", True), ({E1}, "accepted", False), ({E1, E2}, "rolled back", False), ({E1, E2, E3}, "accepted", True)],
+    [
+        ({E1, E2}, "accepted", True),
+        ({E1}, "accepted", False),
+        ({E1, E2}, "rolled back", False),
+        ({E1, E2, E3}, "accepted", True),
+    ],
 )
-def test_what_a_candidate_is_worth_after_the_world_moved_on(now_live: set[str], parent_outcome: str, holds: bool) -> None:
+def test_what_a_candidate_is_worth_after_the_world_moved_on(
+    now_live: set[str], parent_outcome: str, holds: bool
+) -> None:
     one = model_version(1, {E1}, outcome=parent_outcome)
     now = situation(ledger_of(one, champion=one), *now_live)
     assert still_holds(now, one.id, {E1, E2}) is holds
@@ -251,9 +262,15 @@ def test_a_candidate_that_lacks_what_the_champion_saw_does_not_hold() -> None:
         ({"champion": "refused"}, {"confirm": True}, ("refused", False)),
     ],
 )
-def test_settling(comparisons: dict[str, str], settings: dict[str, object], expected: tuple[str, bool]) -> None:
+def test_settling(
+    comparisons: dict[str, str], settings: dict[str, object], expected: tuple[str, bool]
+) -> None:
     defaults: dict[str, object] = {
-        "may_move_champion": True, "has_test_rows": True, "within_tolerance": True, "undecided": "accept", "confirm": False,
+        "may_move_champion": True,
+        "has_test_rows": True,
+        "within_tolerance": True,
+        "undecided": "accept",
+        "confirm": False,
     }
     assert settle(comparisons, **(defaults | settings)) == expected  # type: ignore[arg-type]
 

@@ -65,7 +65,10 @@ def test_the_id_is_what_the_specification_says() -> None:
     """A fixed example: this digest may never change."""
     listing = listing_digest([File("train", "a.csv", "1" * 64, 12, 3, "2" * 32)])
     assert listing == "f3986ccd3dd7d95cac9343477e5b11b400a54767b6fb899aa59ff0e510060743"
-    assert extension_id("d", ["b" * 64, "a" * 64], "add", [], listing) == "007ed6e3f215eea665a48e18ce77f504503f66fcadfe971a597fb8d37d67743e"
+    assert (
+        extension_id("d", ["b" * 64, "a" * 64], "add", [], listing)
+        == "007ed6e3f215eea665a48e18ce77f504503f66fcadfe971a597fb8d37d67743e"
+    )
 
 
 @given(st.binary(max_size=400))

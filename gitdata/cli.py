@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ from gitdata.errors import FINDINGS, INTERRUPTED, GateRefused, GitdataError, Men
 if TYPE_CHECKING:
     from gitdata.automation.jobs import Job
     from gitdata.commands.extend import Request
-    from gitdata.commands.records import Record, Say
+    from gitdata.commands.records import Record
     from gitdata.data.pointer import Policy
     from gitdata.repo import Repo
 
@@ -33,27 +33,17 @@ app = typer.Typer(
 )
 
 # click.ClickException; newer typer carries a click of its own, so the class is found through one that typer exports.
-USAGE_ERROR = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON record a line.")]
 Message = Annotated[str | None, typer.Option("-m", "--message", help="Commit with this message.")]
 Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset's name.")]
-References = Annotated[
-    list[str] | None, typer.Argument(metavar="[DATASET[@X]]…", help="Default: every dataset.")
-]
-Splits = Annotated[
-    list[str] | None, typer.Option("--split", help="train, validation or test; may be repeated.")
-]
-Files = Annotated[
-    list[Path] | None, typer.Argument(metavar="FILE…", help="CSV or HDF5 files with train rows.")
-]
-TestPart = Annotated[
-    str | None, typer.Option("--test", help="A file, or a fraction taken by hash of the inputs.")
-]
+References = Annotated[list[str] | None, typer.Argument(metavar="[DATASET[@X]]…", help="Default: every dataset.")]
+Splits = Annotated[list[str] | None, typer.Option("--split", help="train, validation or test; may be repeated.")]
+Files = Annotated[list[Path] | None, typer.Argument(metavar="FILE…", help="CSV or HDF5 files with train rows.")]
+TestPart = Annotated[str | None, typer.Option("--test", help="A file, or a fraction taken by hash of the inputs.")]
 ValidationPart = Annotated[str | None, typer.Option("--validation", help="A file, or a fraction.")]
-Version = Annotated[
-    str | None, typer.Option("--version", help="The label of the new extension, as in 1.2.0.")
-]
+Version = Annotated[str | None, typer.Option("--version", help="The label of the new extension, as in 1.2.0.")]
 Names = Annotated[str | None, typer.Option(metavar="A,B", help="Names of fields.")]
 Dedupe = Annotated[bool, typer.Option("--dedupe", help="Leave out rows that the dataset already holds.")]
 
@@ -119,14 +109,10 @@ def add(
 def extend(
     dataset: Dataset,
     files: Files = None,
-    parent: Annotated[
-        list[str] | None, typer.Option("--parent", help="A version or id; default: the heads.")
-    ] = None,
+    parent: Annotated[list[str] | None, typer.Option("--parent", help="A version or id; default: the heads.")] = None,
     test: TestPart = None,
     validation: ValidationPart = None,
-    test_policy: Annotated[
-        str, typer.Option(help="The test rows of the parents: add, replace or drop.")
-    ] = "add",
+    test_policy: Annotated[str, typer.Option(help="The test rows of the parents: add, replace or drop.")] = "add",
     inputs: Names = None,
     outputs: Names = None,
     version: Version = None,
@@ -157,9 +143,7 @@ def extend(
 
 @app.command()
 def status(
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Never asks the network; this is always so.")
-    ] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Never asks the network; this is always so.")] = False,
     as_json: Json = False,
 ) -> None:
     """Heads, pointers not committed, blobs not in the cache, and what is pending per model."""
@@ -201,9 +185,7 @@ def push(references: References = None, as_json: Json = False) -> None:
     _show(
         records,
         as_json,
-        lambda: _print(
-            [f"{plural(r['blobs'], 'blob')} on {r.id}, {size_text(r['bytes'])} sent" for r in records]
-        ),
+        lambda: _print([f"{plural(r['blobs'], 'blob')} on {r.id}, {size_text(r['bytes'])} sent" for r in records]),
     )
 
 
@@ -245,12 +227,8 @@ def checkout(
 def train(
     model: Annotated[str, typer.Argument(metavar="MODEL")],
     at: Annotated[str | None, typer.Option("--at", help="The commit to train on; default: HEAD.")] = None,
-    data: Annotated[
-        str | None, typer.Option("--data", help="DATASET@X instead of the declared data.")
-    ] = None,
-    method: Annotated[
-        list[str] | None, typer.Option("--method", help="Rungs instead of the declared ones.")
-    ] = None,
+    data: Annotated[str | None, typer.Option("--data", help="DATASET@X instead of the declared data.")] = None,
+    method: Annotated[list[str] | None, typer.Option("--method", help="Rungs instead of the declared ones.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Also if this was already attempted.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     as_json: Json = False,
@@ -270,9 +248,7 @@ def train(
 @app.command()
 def pending(
     model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None,
-    exit_code: Annotated[
-        bool, typer.Option("--exit-code", help="Exit 1 when there is something to do.")
-    ] = False,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 when there is something to do.")] = False,
     as_json: Json = False,
 ) -> None:
     """What the champion of a model has not seen, or has seen and is no longer live."""
@@ -294,9 +270,7 @@ def pending(
 
 
 @app.command()
-def models(
-    model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None, as_json: Json = False
-) -> None:
+def models(model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None, as_json: Json = False) -> None:
     """The versions of models, with verdict and champion (★)."""
     from gitdata.commands.models import models as run
     from gitdata.report.tables import model_rows, print_table
@@ -334,7 +308,9 @@ def predict(
     from gitdata.commands.models import predict as run
 
     record = run(_repo(), version, source, output, _say)
-    text = f"{record['rows']} rows of {', '.join(record['outputs'])} by {record['model']} {record['version']} in {output}"
+    text = (
+        f"{record['rows']} rows of {', '.join(record['outputs'])} by {record['model']} {record['version']} in {output}"
+    )
     _show([record], as_json, lambda: _print([text]))
 
 
@@ -349,10 +325,7 @@ def jobs(as_json: Json = False) -> None:
 
     found = Spool(_repo().state).jobs()
     records = [_job_record(job) for job in found]
-    rows = [
-        [r.id, r["state"], ", ".join(r["refs"]), "; ".join(x["message"] for x in r["results"])]
-        for r in records
-    ]
+    rows = [[r.id, r["state"], ", ".join(r["refs"]), "; ".join(x["message"] for x in r["results"])] for r in records]
     _show(records, as_json, lambda: print_table(("job", "state", "refs", "result"), rows))
 
 
@@ -383,9 +356,7 @@ def run(
 
 
 @app.command()
-def demo(
-    folder: Annotated[Path | None, typer.Argument(metavar="[DIR]")] = None, as_json: Json = False
-) -> None:
+def demo(folder: Annotated[Path | None, typer.Argument(metavar="[DIR]")] = None, as_json: Json = False) -> None:
     """The whole loop on real lattice simulations: extend, push, retrain, new champion."""
     from gitdata.automation.demo import demo as play
     from gitdata.report.demo import print_demo
@@ -460,9 +431,7 @@ def _report_bug(error: Exception) -> int:
     import platform
     import traceback
 
-    print(
-        f"gitdata: this is a bug in gitdata {__version__}: {type(error).__name__}: {error}", file=sys.stderr
-    )
+    print(f"gitdata: this is a bug in gitdata {__version__}: {type(error).__name__}: {error}", file=sys.stderr)
     print("         Please report it with the following lines.", file=sys.stderr)
     print(
         f"         python {platform.python_version()} on {platform.platform()}; {' '.join(sys.argv[1:])}",

@@ -111,16 +111,12 @@ class Repo:
 
     @cached_property
     def cache(self) -> Cache:
-        return Cache(
-            self.state / "cache" if self.git.work_tree is None else self.git.work_tree / ".dvc" / "cache"
-        )
+        return Cache(self.state / "cache" if self.git.work_tree is None else self.git.work_tree / ".dvc" / "cache")
 
     def require_work_tree(self, command: str) -> Path:
         """The work tree. Raises Mendable in a bare repository."""
         if self.git.work_tree is None:
-            raise Mendable(
-                f"`gitdata {command}` needs a work tree; '{self.top}' is bare.", "Run it in a clone."
-            )
+            raise Mendable(f"`gitdata {command}` needs a work tree; '{self.top}' is bare.", "Run it in a clone.")
         return self.git.work_tree
 
     def require_initialised(self) -> None:
@@ -135,11 +131,7 @@ class Repo:
         top = self.require_work_tree("status")
         files: dict[str, bytes] = {}
         for folder, names in _scan(top / DATASETS, top):
-            files |= {
-                f"{folder}/{n}": (top / folder / n).read_bytes()
-                for n in names
-                if n.endswith((".dvc", ".json"))
-            }
+            files |= {f"{folder}/{n}": (top / folder / n).read_bytes() for n in names if n.endswith((".dvc", ".json"))}
         for folder, names in _scan(top / MODELS, top):
             files |= {f"{folder}/{n}": (top / folder / n).read_bytes() for n in names if n.endswith(".toml")}
         return self._snapshot(None, files)
@@ -215,9 +207,7 @@ class Repo:
         chosen = os.environ.get("GITDATA_REMOTE") or self.git.config("gitdata.remote")
         if chosen:
             if chosen not in remotes:
-                raise Mendable(
-                    f"There is no git remote '{chosen}'.", "See `git remote -v` and `gitdata.remote`."
-                )
+                raise Mendable(f"There is no git remote '{chosen}'.", "See `git remote -v` and `gitdata.remote`.")
             return chosen
         branch = self.git.branch()
         upstream = self.git.config(f"branch.{branch}.remote") if branch else None
@@ -308,7 +298,7 @@ class Repo:
         folder = _local_folder(remote.url, self.top / ".dvc")
         if git_remote and folder and (folder == self.top or self.top in folder.parents):
             raise Mendable(
-                f"The DVC remote '{remote.name}' is the folder '{folder}' inside this clone: nobody else could read it.",
+                f"The DVC remote '{remote.name}' is '{folder}', inside this clone: nobody else could read it.",
                 "Name a store that others reach: `dvc remote add -d NAME URL`.",
             )
 
@@ -432,9 +422,7 @@ def _scan(folder: Path, top: Path) -> list[tuple[str, list[str]]]:
 def _refuse_links(paths: list[str]) -> None:
     for path in paths:
         if path.endswith((".dvc", ".toml", ".json")) or path.count("/") <= 1:
-            raise DataUnavailable(
-                f"{path} is a symbolic link; gitdata follows none.", "Replace it by a plain file."
-            )
+            raise DataUnavailable(f"{path} is a symbolic link; gitdata follows none.", "Replace it by a plain file.")
 
 
 def _local_folder(url: str, base: Path) -> Path | None:

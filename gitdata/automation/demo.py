@@ -92,7 +92,10 @@ def demo(folder: Path | None, say: Say) -> list[Record]:
         _await_runner(server)
         records.append(_step(clone, reference, time.monotonic() - started))
         say(f"      {_sentence(records[-1])}")
-    return [*records, Record("demo", str(root), {"clone": str(clone.top), "server": str(server.top)})]
+    return [
+        *records,
+        Record("demo", str(root), {"clone": str(clone.top), "last": batches[-1].last, "server": str(server.top)}),
+    ]
 
 
 def _repositories(root: Path) -> tuple[Repo, Repo]:
@@ -176,9 +179,7 @@ def _extend(clone: Repo, root: Path, header: str, batch: Batch, number: int) -> 
 def _await_runner(server: Repo) -> None:
     spool = Spool(server.state)
     if not wait_until_idle(spool, PATIENCE):
-        raise GitdataError(
-            f"The retraining did not end within {PATIENCE:.0f} s; see the logs in {spool.logs}."
-        )
+        raise GitdataError(f"The retraining did not end within {PATIENCE:.0f} s; see the logs in {spool.logs}.")
     last = spool.jobs()[-1]
     if last.state == "failed":
         log = (spool.logs / f"{last.id}.log").read_text(errors="replace")
@@ -191,9 +192,7 @@ def _step(clone: Repo, reference: str, seconds: float) -> Record:
     entry = ledger.youngest_first[0]
     _, (extension,) = clone.snapshot().extensions(reference)
     rungs = entry.version.training["rungs"]
-    before = next(
-        (c["baseline_metrics"] for c in entry.verdict.comparisons if c["against"] == "champion"), None
-    )
+    before = next((c["baseline_metrics"] for c in entry.verdict.comparisons if c["against"] == "champion"), None)
     return Record(
         "demo step",
         extension.id,

@@ -63,9 +63,7 @@ def _install(name: str, folder: Path, *, shared: bool) -> Installed:
     if shared:
         # core.hooksPath leads out of this repository: the folder serves others too, so it is not ours to write.
         source = _templates() / name
-        return Installed(
-            name, path, "by hand", f'sed "s|@python@|{sys.executable}|" {source} | sh -s -- "$@"'
-        )
+        return Installed(name, path, "by hand", f'sed "s|@python@|{sys.executable}|" {source} | sh -s -- "$@"')
     if path.is_file() and path.read_bytes() == content:
         return Installed(name, path, "up to date")
     if path.exists() and not _is_ours(path):

@@ -105,8 +105,7 @@ def _stamp(repo: Repo) -> dict[str, str]:
     for branch, commit in repo.git.branches().items():
         if not branch.startswith("gitdata/"):
             trees = [
-                repo.git.try_text("rev-parse", "--verify", "--quiet", f"{commit}:{t}")
-                for t in ("datasets", "models")
+                repo.git.try_text("rev-parse", "--verify", "--quiet", f"{commit}:{t}") for t in ("datasets", "models")
             ]
             stamp[branch] = " ".join(tree or "none" for tree in trees)
     return stamp

@@ -12,11 +12,7 @@ from gitdata.data.ledger import Entry
 def model_card(entry: Entry, situation: Situation, chain: Chain) -> str:
     """Markdown: verdict and why, what it was trained on, how well it does, and how it came about."""
     version, ledger = entry.version, situation.ledger
-    parent = (
-        f"version {ledger.entries[version.parent].number}"
-        if version.parent in ledger.entries
-        else "none (scratch)"
-    )
+    parent = "none (scratch)" if version.parent is None else f"version {ledger.entries[version.parent].number}"
     seen = ledger.seen(version.parent) | set(version.added)
     lines = [
         f"# {version.model} {entry.number} ({version.short})",
@@ -85,9 +81,7 @@ def _rungs(rungs: Any) -> list[str]:
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, dict):
-        return [
-            pair for key, inner in sorted(value.items()) for pair in _flat(f"{prefix} {key}".strip(), inner)
-        ]
+        return [pair for key, inner in sorted(value.items()) for pair in _flat(f"{prefix} {key}".strip(), inner)]
     return [(prefix, value)]
 
 

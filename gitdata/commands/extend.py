@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 from gitdata import durable
 from gitdata.canonical import readable_json
 from gitdata.commands.records import Record, Say, silent
+from gitdata.commands.rowsource import count
 from gitdata.commands.transfer import sidecar_bytes, sidecar_json
 from gitdata.data import pointer
 from gitdata.data.chain import Chain, next_version
@@ -64,7 +65,7 @@ class Part:
 
     @property
     def rows(self) -> int:
-        return len(next(iter(self.kept.values())))
+        return count(self.kept)
 
     @property
     def kept(self) -> Columns:
@@ -116,9 +117,7 @@ def _create(
     overlap = _drop_or_count_known(repo, request, chain, parents, parts)
     parts = [part for part in parts if part.rows]
     if not parts:
-        raise Mendable(
-            f"Every row is already in '{request.dataset}': there is nothing to add.", "Nothing was changed."
-        )
+        raise Mendable(f"Every row is already in '{request.dataset}': there is nothing to add.", "Nothing was changed.")
     trains = any(part.split == "train" for part in parts)
     version = _version(request, chain, parents, trains=trains)
     with tempfile.TemporaryDirectory(prefix="gitdata-") as scratch:
@@ -227,9 +226,7 @@ def _fraction(split: str, wanted: str) -> float | None:
     return fraction
 
 
-def _split(
-    part: Part, split: str, fraction: float, inputs: tuple[str, ...], outputs: tuple[str, ...]
-) -> list[Part]:
+def _split(part: Part, split: str, fraction: float, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> list[Part]:
     """`part` and what the fraction takes out of it: by hash of the inputs, so equal inputs stay together."""
     if part.split != "train":
         return [part]
@@ -240,9 +237,7 @@ def _split(
     taken = rows.fraction_mask(part.columns, fields, fraction, split)
     kept = ~taken if part.keep is None else part.keep & ~taken
     pieces = [Part(part.source, "train", part.columns, kept, part.found)]
-    pieces.append(
-        Part(part.source, split, part.columns, taken if part.keep is None else part.keep & taken, part.found)
-    )
+    pieces.append(Part(part.source, split, part.columns, taken if part.keep is None else part.keep & taken, part.found))
     return [piece for piece in pieces if piece.rows]
 
 
@@ -258,9 +253,7 @@ def _refuse_differences(first: Part, other: Part) -> None:
 
     found = differences(formats.schema_of(first.columns), formats.schema_of(other.columns))
     if found:
-        raise Mendable(
-            f"'{other.source}' and '{first.source}' differ: {'; '.join(found)}.", "Nothing was changed."
-        )
+        raise Mendable(f"'{other.source}' and '{first.source}' differ: {'; '.join(found)}.", "Nothing was changed.")
 
 
 def _refuse_same_names(parts: Sequence[Part]) -> None:
@@ -322,9 +315,7 @@ def _check_targets(parts: Sequence[Part], outputs: Iterable[str]) -> None:
                 )
 
 
-def _drop_or_count_known(
-    repo: Repo, request: Request, chain: Chain, parents: Iterable[str], parts: list[Part]
-) -> int:
+def _drop_or_count_known(repo: Repo, request: Request, chain: Chain, parents: Iterable[str], parts: list[Part]) -> int:
     """How many rows stand in the closure already or repeat here; with `dedupe` they are left out."""
     import numpy as np
 
@@ -333,23 +324,19 @@ def _drop_or_count_known(
     closure = chain.closure(parents)
     known = [rows.read_index(_row_index(repo, chain.extensions[id])) for id in sorted(closure)]
     seen = np.unique(np.concatenate(known)) if known else np.empty(0, np.uint64)
-    count = 0
+    doubles = 0
     for part in parts:
         own = rows.digests(part.kept)[:, 0]
         first = np.zeros(len(own), bool)
         first[np.unique(own, return_index=True)[1]] = True
         fresh = first & ~np.isin(own, seen)
-        count += int((~fresh).sum())
+        doubles += int((~fresh).sum())
         seen = np.union1d(seen, own)
         if request.dedupe and not fresh.all():
-            keep = (
-                np.ones(len(next(iter(part.columns.values()))), bool)
-                if part.keep is None
-                else part.keep.copy()
-            )
+            keep = np.ones(count(part.columns), bool) if part.keep is None else part.keep.copy()
             keep[np.flatnonzero(keep)[~fresh]] = False
             part.keep = keep
-    return count
+    return doubles
 
 
 def _row_index(repo: Repo, extension: Extension) -> bytes:
@@ -400,18 +387,14 @@ def _materialise(parts: Sequence[Part], scratch: Path) -> list[tuple[File, Path]
             formats.subset(part.source, part.keep, path)
         blob = hash_file(path)
         if _stamp(part.source) != part.found:
-            raise Mendable(
-                f"'{part.source}' changed while it was read.", "Try again when nobody writes to it."
-            )
+            raise Mendable(f"'{part.source}' changed while it was read.", "Try again when nobody writes to it.")
         assert blob.sha256 is not None
         assert blob.size is not None
         files.append((File(part.split, part.source.name, blob.sha256, blob.size, part.rows, blob.md5), path))
     return files
 
 
-def _store(
-    repo: Repo, draft: Extension, parts: Sequence[Part], sources: Sequence[tuple[File, Path]]
-) -> Extension:
+def _store(repo: Repo, draft: Extension, parts: Sequence[Part], sources: Sequence[tuple[File, Path]]) -> Extension:
     """Put the files and their sidecars into the cache; the extension that names them."""
     for file, path in sources:
         if repo.cache.add_file(path).sha256 != file.sha256:

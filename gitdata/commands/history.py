@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from gitdata.commands.records import Record
 from gitdata.data.chain import Chain
 from gitdata.data.pointer import Extension, extension_record
@@ -26,18 +28,13 @@ def show(repo: Repo, reference: str) -> list[Record]:
     records = []
     for extension in selected:
         entry = _entry(chain, extension, commits.get(f"{extension.stem}.dvc"))
-        files = [
-            {"path": f.place, "rows": f.rows, "sha256": f.sha256, "size": f.size}
-            for f in extension.files or ()
-        ]
+        files = [{"path": f.place, "rows": f.rows, "sha256": f.sha256, "size": f.size} for f in extension.files or ()]
         details = extension_record(extension)
-        more = {
+        more: dict[str, Any] = {
             key: details[key] for key in ("inputs", "outputs", "schema", "split_policy") if key in details
         }
         missing = len(repo.missing_from_cache(extension))
-        records.append(
-            Record(entry.kind, entry.id, {**entry.fields, **more, "files": files, "missing": missing})
-        )
+        records.append(Record(entry.kind, entry.id, {**entry.fields, **more, "files": files, "missing": missing}))
     return records
 
 

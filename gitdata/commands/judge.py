@@ -65,17 +65,13 @@ class Judge:
         metrics = gate.metrics(candidate, unknown, self.declaration) if count(unknown) else {}
         rivals = self._rivals(situation, baseline, id, rows, digests)
         comparisons = [
-            self._compare(role, entry, candidate, rows, digests)
-            for role, entry in rivals.items()
-            if count(unknown)
+            self._compare(role, entry, candidate, rows, digests) for role, entry in rivals.items() if count(unknown)
         ]
         outcome, promoted = choice.settle(
             {c["against"]: c["verdict"] for c in comparisons},
             may_move_champion=situation.may_move_champion,
             has_test_rows=count(unknown) > 0,
-            within_tolerance=all(
-                c["ratio"] <= 1 + self.declaration.deployment.tolerance for c in comparisons
-            ),
+            within_tolerance=all(c["ratio"] <= 1 + self.declaration.deployment.tolerance for c in comparisons),
             undecided=self.declaration.deployment.undecided,
             confirm=self.declaration.deployment.policy == "confirm",
         )
@@ -109,9 +105,7 @@ class Judge:
                 rivals["anchor"] = anchor
         return rivals
 
-    def _anchor(
-        self, situation: Situation, id: str, rows: Columns, digests: np.ndarray[Any, Any]
-    ) -> Entry | None:
+    def _anchor(self, situation: Situation, id: str, rows: Columns, digests: np.ndarray[Any, Any]) -> Entry | None:
         from gitdata.training import gate
 
         losses: list[tuple[float, int, Entry]] = []

@@ -22,9 +22,7 @@ def models(repo: Repo, model: str | None = None, say: Say = silent) -> list[Reco
     if model is not None:
         ledgers = {model: _ledger(ledgers, model)}
     return [
-        _record(ledger, entry)
-        for _, ledger in sorted(ledgers.items())
-        for entry in reversed(ledger.youngest_first)
+        _record(ledger, entry) for _, ledger in sorted(ledgers.items()) for entry in reversed(ledger.youngest_first)
     ]
 
 
@@ -81,9 +79,7 @@ def promote(repo: Repo, reference: str, message: str | None, say: Say = silent) 
             attempts=tuple(dict.fromkeys((*entry.verdict.attempts, *keys))),
         )
         entry = replace(entry, verdict=verdict)
-        promoted[:] = [
-            (replace(ledger, entries={**ledger.entries, entry.id: entry}, champion=entry.id), entry)
-        ]
+        promoted[:] = [(replace(ledger, entries={**ledger.entries, entry.id: entry}, champion=entry.id), entry)]
         subject = f"{model}: version {entry.number} promoted"
         return Change(verdict_file(entry) | champion_file(ledger, entry), f"{subject}\n\n{reason}\n")
 
@@ -135,9 +131,7 @@ def _selected(ledger: Ledger, selector: str) -> Entry:
     found = [e for e in ledger.entries.values() if len(selector) >= 4 and e.id.startswith(selector)]
     if len(found) != 1:
         numbers = ", ".join(str(e.number) for e in reversed(ledger.youngest_first))
-        raise Mendable(
-            f"Model '{ledger.model}' has no version '{selector}'; versions: {numbers}.", "Name one of them."
-        )
+        raise Mendable(f"Model '{ledger.model}' has no version '{selector}'; versions: {numbers}.", "Name one of them.")
     return found[0]
 
 

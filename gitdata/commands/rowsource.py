@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.records import Say, silent
 from gitdata.commands.transfer import fetch_extensions, sidecar_json
-from gitdata.data.pointer import Extension
+from gitdata.data.pointer import Extension, File
 from gitdata.data.schema import Schema
 from gitdata.errors import DataUnavailable
 from gitdata.repo import Repo, blob_of
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
     from gitdata.data.formats import Columns
 
@@ -36,16 +37,12 @@ class RowSource:
         from gitdata.data import formats
 
         fetch_extensions(self.repo, extensions, [split], self.say)
-        parts = []
-        for extension in extensions:
-            schema = schema_of(self.repo, extension)
-            for file in self.repo.files_of(extension):
-                if file.split == split:
-                    parts.append(self._read(extension, file.place, formats, schema))
-        return formats.concatenate(parts)
+        files = [(e, f) for e in extensions for f in self.repo.files_of(e) if f.split == split]
+        return formats.concatenate([self._read(extension, file) for extension, file in files])
 
-    def _read(self, extension: Extension, place: str, formats: Any, schema: Schema) -> Columns:
-        file = next(f for f in self.repo.files_of(extension) if f.place == place)
+    def _read(self, extension: Extension, file: File) -> Columns:
+        from gitdata.data import formats
+
         blob = blob_of(file)
         if not self.repo.cache.verify(blob):
             aside = self.repo.cache.set_aside(blob)
@@ -54,19 +51,19 @@ class RowSource:
                 f"aside as {aside}.",
                 f"Fetch it again: `gitdata fetch {extension.dataset}@{extension.short}`.",
             )
-        columns: Columns = formats.read(self.repo.cache.path(blob), schema, suffix=Path(file.path).suffix)
-        return columns
+        schema = schema_of(self.repo, extension)
+        return formats.read(self.repo.cache.path(blob), schema, suffix=Path(file.path).suffix)
 
-    def inputs_of(self, columns: Columns) -> tuple[str, ...]:
+    def inputs_of(self, columns: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
         return self.inputs or tuple(name for name in columns if name not in self.outputs)
 
-    def held_out(self, columns: Columns) -> np.ndarray[Any, Any]:
+    def held_out(self, columns: Mapping[str, NDArray[Any]]) -> np.ndarray[Any, Any]:
         """The tenth of the rows that serves as validation rows where there is no such split, by input hash."""
         from gitdata.data import rows
 
         return rows.fraction_mask(columns, self.inputs_of(columns), HOLDOUT, "holdout")
 
-    def digests(self, columns: Columns) -> np.ndarray[Any, Any]:
+    def digests(self, columns: Mapping[str, NDArray[Any]]) -> np.ndarray[Any, Any]:
         """The first 64 bits of each row's digest over inputs and outputs: what duplicates and leaks are found by."""
         from gitdata.data import rows
 
@@ -83,5 +80,6 @@ def select(columns: Columns, mask: np.ndarray[Any, Any]) -> Columns:
     return {name: column[mask] for name, column in columns.items()}
 
 
-def count(columns: Columns) -> int:
+def count(columns: Mapping[str, Any]) -> int:
+    """The number of rows; no columns, no rows."""
     return len(next(iter(columns.values()))) if columns else 0

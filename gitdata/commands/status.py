@@ -27,9 +27,7 @@ def status(repo: Repo) -> list[Record]:
 
 def _server(repo: Repo) -> Record:
     branches = [branch for branch in repo.git.branches() if not branch.startswith("gitdata/")]
-    return Record(
-        "server", str(repo.top), {"branches": sorted(branches), "store": str(repo.state / "remote")}
-    )
+    return Record("server", str(repo.top), {"branches": sorted(branches), "store": str(repo.state / "remote")})
 
 
 def _changed(repo: Repo) -> dict[str, str]:
@@ -51,9 +49,7 @@ def _dataset(repo: Repo, snapshot: Snapshot, name: str, changed: dict[str, str])
         "dataset",
         name,
         {
-            "double_versions": {
-                label: [id[:8] for id in ids] for label, ids in chain.double_versions.items()
-            },
+            "double_versions": {label: [id[:8] for id in ids] for label, ids in chain.double_versions.items()},
             "extensions": len(extensions),
             "heads": [chain.extensions[head].stem for head in chain.heads],
             "missing": missing,

@@ -48,9 +48,7 @@ def push_refs(repo: Repo, git_remote: str, url: str, lines: Iterable[str], say: 
     if extensions:
         blobs = _blobs(repo, extensions, say)
         sent, store = _upload(repo, "data", blobs, target, say)
-        records.append(
-            Record("push", store, {"blobs": len(blobs), "bytes": sent, "extensions": len(extensions)})
-        )
+        records.append(Record("push", store, {"blobs": len(blobs), "bytes": sent, "extensions": len(extensions)}))
     if packages:
         sent, store = _upload(repo, "models", packages, target, say)
         records.append(Record("push", store, {"blobs": len(packages), "bytes": sent, "extensions": 0}))
@@ -89,9 +87,7 @@ def checkout(repo: Repo, reference: str, splits: Sequence[str], say: Say = silen
         delivered = sum(_deliver(repo, blob, target) for target, blob in targets)
         place = folder.relative_to(top).as_posix()
         records.append(
-            Record(
-                "checkout", extension.id, {"files": delivered, "folder": place, "version": extension.version}
-            )
+            Record("checkout", extension.id, {"files": delivered, "folder": place, "version": extension.version})
         )
     return records
 
@@ -197,6 +193,4 @@ def _deliver(repo: Repo, blob: Blob, target: Path) -> bool:
 
 def _require_space(folder: Path, blob: Blob) -> None:
     if blob.size is not None and shutil.disk_usage(folder).free < blob.size:
-        raise Mendable(
-            f"The disk of '{folder}' has no room for {blob.size} bytes.", "Free some, then try again."
-        )
+        raise Mendable(f"The disk of '{folder}' has no room for {blob.size} bytes.", "Free some, then try again.")

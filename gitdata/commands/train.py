@@ -17,7 +17,7 @@ from gitdata.commands.card import model_card
 from gitdata.commands.judge import Judge, Judgement, rounded_all
 from gitdata.commands.publish import Change, champion_file, publish, verdict_file, version_files
 from gitdata.commands.records import Record, Say, silent
-from gitdata.commands.rowsource import RowSource, count, select
+from gitdata.commands.rowsource import RowSource, select
 from gitdata.commands.situation import (
     Declared,
     declared,
@@ -159,20 +159,16 @@ def _climb(
     champion = judge.package(ledger.entries[ledger.champion]) if ledger.champion and restored else None
     data = _training_data(task, situation, decision)
     outcome = climb(task.declaration, data, restored, champion, methods, task.say)
-    if restored is None or outcome.rung.method in ("rehearse", "union"):
-        rows = data.whole()
-    else:
-        rows = data.unseen()
-    return replace(outcome, package=_remember_rows(task, outcome.package, restored, rows))
+    return replace(outcome, package=_remember_rows(task, outcome, restored))
 
 
-def _remember_rows(task: Task, package: Package, restored: Package | None, rows: Columns) -> Package:
-    """`package` with the digests of all rows it was trained on: the gate leaves such rows out."""
+def _remember_rows(task: Task, outcome: Outcome, restored: Package | None) -> Package:
+    """The package with the digests of all rows it was trained on: the gate leaves such rows out."""
     import numpy as np
 
-    own = task.source.digests(rows)
+    own = task.source.digests(outcome.trained_on)
     before = restored.trained_rows if restored is not None else np.empty(0, np.uint64)
-    return replace(package, trained_rows=np.union1d(own, before))
+    return replace(outcome.package, trained_rows=np.union1d(own, before))
 
 
 def _training_data(task: Task, situation: Situation, decision: Decision) -> TrainingData:
@@ -249,9 +245,7 @@ def _upload(task: Task, blobs: list[Blob]) -> None:
 # --- recording -----------------------------------------------------------------------------------------------
 
 
-def _publish_version(
-    task: Task, decision: Decision, judge: Judge, version: ModelVersion, outcome: Outcome
-) -> Record:
+def _publish_version(task: Task, decision: Decision, judge: Judge, version: ModelVersion, outcome: Outcome) -> Record:
     """Judge the new version on the ledger and the data as they are now, and record both in one commit."""
     recorded: list[tuple[Entry, Judgement]] = []
 
@@ -293,9 +287,7 @@ def _gate_again(task: Task, situation: Situation, decision: Decision, judge: Jud
                 metrics=rounded_all(judgement.metrics),
                 attempts=(*entry.verdict.attempts, decision.attempt),
             )
-            judgement = replace(
-                judgement, outcome=verdict.outcome, promoted=False, reason="measured on new test rows"
-            )
+            judgement = replace(judgement, outcome=verdict.outcome, promoted=False, reason="measured on new test rows")
         else:
             verdict = _verdict(judgement, now, decision, entry.verdict)
         entry = replace(entry, verdict=verdict)
@@ -312,12 +304,7 @@ def _situation_now(task: Task, decision: Decision, tip: str | None) -> Situation
     repo, snapshot = task.repo, task.snapshot
     branch_tip = _deployment_tip(repo, task.wanted.branch)
     may_move = task.snapshot.commit == branch_tip and not task.experiment
-    if (
-        not may_move
-        and not task.experiment
-        and branch_tip
-        and _is_ancestor(repo, snapshot.commit, branch_tip)
-    ):
+    if not may_move and not task.experiment and branch_tip and _is_ancestor(repo, snapshot.commit, branch_tip):
         snapshot, may_move = repo.snapshot(branch_tip), True
     return task.situation(snapshot, tip, may_move=may_move)
 
@@ -327,9 +314,7 @@ def _is_ancestor(repo: Repo, commit: str | None, tip: str) -> bool:
     return repo.git.try_text("merge-base", "--is-ancestor", str(commit), tip) is not None
 
 
-def _verdict(
-    judgement: Judgement, situation: Situation, decision: Decision, earlier: Verdict | None = None
-) -> Verdict:
+def _verdict(judgement: Judgement, situation: Situation, decision: Decision, earlier: Verdict | None = None) -> Verdict:
     attempts = (*(earlier.attempts if earlier else ()), decision.attempt)
     return Verdict(
         outcome=judgement.outcome,

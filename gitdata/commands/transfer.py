@@ -58,9 +58,7 @@ def fetch_extensions(
 def check_directory(repo: Repo, extension: Extension) -> None:
     """Raises DataUnavailable unless DVC's directory object names the very files that the listing names."""
     named = parse_directory_object(repo.cache.read(directory_blob(extension)))
-    listed = {file.place: file.md5 for file in repo.files_of(extension)} | {
-        a.path: a.md5 for a in extension.sidecars
-    }
+    listed = {file.place: file.md5 for file in repo.files_of(extension)} | {a.path: a.md5 for a in extension.sidecars}
     if named != listed:
         raise DataUnavailable(
             f"DVC's directory object of {extension.dataset}@{extension.version} ({extension.short}) does not name the "

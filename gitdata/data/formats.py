@@ -49,9 +49,7 @@ def read(path: Path, schema: Schema | None = None, *, suffix: str | None = None)
 
 def schema_of(columns: Mapping[str, NDArray[Any]]) -> Schema:
     """The schema of columns, sorted by name."""
-    return Schema(
-        tuple(Field(name, _dtype(array), array.shape[1:]) for name, array in sorted(columns.items()))
-    )
+    return Schema(tuple(Field(name, _dtype(array), array.shape[1:]) for name, array in sorted(columns.items())))
 
 
 def concatenate(parts: Sequence[Columns]) -> Columns:
@@ -158,9 +156,7 @@ def _labels(path: Path, delimiter: str, names: list[str], integers: set[str]) ->
     if not integers:
         return set()
     written = _parse_csv(path, delimiter, names, integers, only=sorted(integers))
-    return {
-        n for n in integers if pc.any(pc.match_substring_regex(written.column(n), "^[+-]?0[0-9]")).as_py()
-    }
+    return {n for n in integers if pc.any(pc.match_substring_regex(written.column(n), "^[+-]?0[0-9]")).as_py()}
 
 
 def _header(path: Path, delimiter: str) -> list[str]:
@@ -172,9 +168,7 @@ def _header(path: Path, delimiter: str) -> list[str]:
         if b"\0" in head:
             raise Mendable(f"'{path}' holds NUL bytes: it is no CSV file.", "Nothing was changed.")
     try:
-        lines = io.StringIO(
-            head.decode("utf-8-sig", errors="strict" if len(head) < 1 << 20 else "ignore"), newline=""
-        )
+        lines = io.StringIO(head.decode("utf-8-sig", errors="strict" if len(head) < 1 << 20 else "ignore"), newline="")
     except UnicodeDecodeError as error:
         raise Mendable(f"'{path}' is not UTF-8 text (byte {error.start}).", "Convert it to UTF-8.") from error
     names = next(csv.reader(lines, delimiter=delimiter, strict=False), [])
@@ -304,9 +298,7 @@ def _datasets(file: Any, path: Path) -> Iterator[tuple[str, Any]]:
         for key in sorted(group):
             name = f"{prefix}{key}"
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
-                raise Mendable(
-                    f"'{name}' of '{path}' is a link; gitdata follows none.", "Copy the data into the file."
-                )
+                raise Mendable(f"'{name}' of '{path}' is a link; gitdata follows none.", "Copy the data into the file.")
             try:
                 item = group[key]
             except (KeyError, OSError, RuntimeError) as error:
@@ -332,17 +324,13 @@ def _hdf5_column(dataset: Any, name: str, path: Path) -> NDArray[Any]:
     if dataset.is_virtual or dataset.external:
         raise Mendable(f"{where} keeps its data in other files.", "Copy the data into the file.")
     if dataset.ndim == 0 or dataset.shape is None:
-        raise Mendable(
-            f"{where} is a single value, not one per row.", "Store it as an attribute, or once per row."
-        )
+        raise Mendable(f"{where} is a single value, not one per row.", "Store it as an attribute, or once per row.")
     try:
         if h5py.check_string_dtype(dataset.dtype) is not None:
             texts = dataset.asstr()[...]
             return np.array(texts.ravel().tolist(), dtype=object).reshape(dataset.shape)
         if dataset.dtype.kind not in "biuf" or dataset.dtype.itemsize > 8:
-            raise Mendable(
-                f"{where} has the dtype {dataset.dtype}, which is no number and no text.", "Convert it."
-            )
+            raise Mendable(f"{where} has the dtype {dataset.dtype}, which is no number and no text.", "Convert it.")
         array = dataset[...]
     except (OSError, UnicodeDecodeError) as error:
         raise Mendable(f"{where} cannot be read: {_first_line(error)}.", "Write the file anew.") from error
@@ -356,9 +344,7 @@ def _subset_hdf5(source: Path, keep: NDArray[np.bool_], target: Path) -> None:
     rows = np.flatnonzero(keep)
     with _open_hdf5(source) as old, h5py.File(target, "w", libver=("v110", "v110")) as new:
         for name, dataset in _datasets(old, source):
-            chunks = (
-                None if dataset.chunks is None else (min(dataset.chunks[0], len(rows)), *dataset.chunks[1:])
-            )
+            chunks = None if dataset.chunks is None else (min(dataset.chunks[0], len(rows)), *dataset.chunks[1:])
             copy = new.create_dataset(
                 name,
                 data=dataset[...][rows],

@@ -68,9 +68,7 @@ class Ledger:
 
     def __post_init__(self) -> None:
         if self.champion is not None and self.champion not in self.entries:
-            raise LedgerError(
-                f"the champion {self.champion[:8]} of model '{self.model}' is not in the ledger"
-            )
+            raise LedgerError(f"the champion {self.champion[:8]} of model '{self.model}' is not in the ledger")
 
     def seen(self, id: str | None) -> frozenset[str]:
         """The extensions that shaped a version: its own `added` and those of all its ancestors."""
@@ -79,9 +77,7 @@ class Ledger:
         while id is not None and id not in visited:
             visited.add(id)
             if id not in self.entries:
-                raise LedgerError(
-                    f"model '{self.model}' has no version {id[:8]}, though another names it as parent"
-                )
+                raise LedgerError(f"model '{self.model}' has no version {id[:8]}, though another names it as parent")
             version = self.entries[id].version
             seen.update(version.added)
             id = version.parent
@@ -147,9 +143,7 @@ def decode_verdict(content: bytes) -> Verdict:
     try:
         record = json.loads(content)
         if record["format"] > FORMAT:
-            raise LedgerError(
-                f"it has format {record['format']}, this gitdata reads up to {FORMAT}: update it"
-            )
+            raise LedgerError(f"it has format {record['format']}, this gitdata reads up to {FORMAT}: update it")
         if record["verdict"] not in OUTCOMES:
             raise LedgerError(f"{record['verdict']!r} is no verdict")
         attempts = tuple(str(key) for key in record["attempts"])

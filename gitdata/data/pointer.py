@@ -159,9 +159,7 @@ class ModelVersion:
         return self.id[:SHORT]
 
 
-def extension_id(
-    dataset: str, parents: Iterable[str], test_policy: str, replaces: Iterable[str], listing: str
-) -> str:
+def extension_id(dataset: str, parents: Iterable[str], test_policy: str, replaces: Iterable[str], listing: str) -> str:
     """The id of an extension; the order of `parents` and of `replaces` has no meaning."""
     return digest(
         {
@@ -364,9 +362,7 @@ def _open(content: bytes, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
         _exactly(document["meta"], {"gitdata"}, "meta")
         record, outs = document["meta"]["gitdata"], document["outs"]
         if _integer(record["format"]) > FORMAT:
-            raise PointerError(
-                f"it has format {record['format']}, this gitdata reads up to {FORMAT}: update it"
-            )
+            raise PointerError(f"it has format {record['format']}, this gitdata reads up to {FORMAT}: update it")
         if record["kind"] != kind:
             raise PointerError(f"it stands for a {record['kind']!r}, not for a {kind!r}")
         if not isinstance(outs, list) or len(outs) != 1:
@@ -540,17 +536,13 @@ def _attachments(value: Any) -> tuple[Attachment, ...]:
     for item in _list(value, "files"):
         _exactly(item, {"md5", "path", "sha256", "size"}, "a file")
         path, sha256 = _safe_path(item["path"]), _matching(ID, item["sha256"], "sha256")
-        attachments.append(
-            Attachment(path, sha256, _integer(item["size"]), _matching(MD5, item["md5"], "md5"))
-        )
+        attachments.append(Attachment(path, sha256, _integer(item["size"]), _matching(MD5, item["md5"], "md5")))
     if len({attachment.path for attachment in attachments}) != len(attachments):
         raise PointerError("a file stands twice in it")
     return tuple(sorted(attachments))
 
 
-def _exactly(
-    value: Any, keys: set[str], where: str, optional: frozenset[str] | set[str] = frozenset()
-) -> None:
+def _exactly(value: Any, keys: set[str], where: str, optional: frozenset[str] | set[str] = frozenset()) -> None:
     if not isinstance(value, dict):
         raise PointerError(f"{where} is not a mapping")
     if unknown := sorted(str(key) for key in value.keys() - keys - optional):

@@ -26,24 +26,20 @@ def print_demo(records: Sequence[Record]) -> None:
     places = records[-1]
     print()
     print_table(HEADINGS, [_row(step) for step in steps], right=(1, 3, 4, 5))
-    print(
-        "rows: train + validation + test. rows read: train rows, over all rungs. steps: gradient steps, and their"
-    )
+    print("rows: train + validation + test. rows read: train rows, over all rungs. steps: gradient steps, and their")
     print("share of training on everything anew. MAE: before → after, on the same test rows, original units.")
     print(f"\n{steps[-1]['champions']} champions followed one another; ★ marks a new one.\n")
+    incoming = f"{places.id}/incoming"
     print("Try next:")
     for line in (
         f"cd {places['clone']}",
-        "gitdata status                      # what is here, what is pending",
-        "gitdata log lattice                 # the chain of extensions",
-        "gitdata models lattice              # versions, verdicts, the champion",
-        "git log --stat origin/gitdata/models   # the same, as git holds it",
-        f"gitdata predict lattice {places['server'].rpartition('/')[0]}/incoming/*/test.csv -o predicted.csv   # name one file",
-        "gitdata checkout lattice            # the data files, beside their pointers",
-    )[:5]:
+        "gitdata status                          # what is here, what is pending",
+        "gitdata log lattice                     # the chain of extensions",
+        "gitdata models lattice                  # versions, verdicts, the champion",
+        "git log --stat origin/gitdata/models    # the same, as git holds it",
+        f"gitdata predict lattice {incoming}/{places['last']}/test.csv -o predicted.csv",
+    ):
         print(f"  {line}")
-    first = f"{places['server'].rpartition('/')[0]}/incoming"
-    print(f"  ls {first}   # then: gitdata predict lattice {first}/…/test.csv -o predicted.csv")
 
 
 def _row(step: Record) -> list[str]:

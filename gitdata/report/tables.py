@@ -50,9 +50,7 @@ def _server(record: Record) -> list[str]:
 
 def _dataset(record: Record) -> list[str]:
     heads = ", ".join(record["heads"])
-    lines = [
-        f"{record.id}: {plural(record['extensions'], 'extension')}, {rows_text(record['rows'])}; heads: {heads}"
-    ]
+    lines = [f"{record.id}: {plural(record['extensions'], 'extension')}, {rows_text(record['rows'])}; heads: {heads}"]
     if len(record["heads"]) > 1:
         lines.append(f"  {len(record['heads'])} heads: the next extension joins them")
     lines += [f"  to be committed: {path}" for path in record["staged"]]
@@ -61,9 +59,7 @@ def _dataset(record: Record) -> list[str]:
         f"  {plural(count, 'blob')} of {stem} not in the cache (gitdata fetch)"
         for stem, count in record["missing"].items()
     ]
-    lines += [
-        f"  version {label} stands for {', '.join(ids)}" for label, ids in record["double_versions"].items()
-    ]
+    lines += [f"  version {label} stands for {', '.join(ids)}" for label, ids in record["double_versions"].items()]
     if record["retracted"]:
         lines.append(f"  retracted: {', '.join(record['retracted'])}")
     return lines
@@ -97,9 +93,7 @@ def extension_text(record: Record) -> list[str]:
     """What `add` and `extend` say."""
     parents = f"extends {', '.join(record['parents'])}" if record["parents"] else "a base"
     done = "committed" if record["committed"] else "staged"
-    lines = [
-        f"{record['dataset']}@{record['version']} ({record.id[:8]}): {rows_text(record['rows'])}; {parents}"
-    ]
+    lines = [f"{record['dataset']}@{record['version']} ({record.id[:8]}): {rows_text(record['rows'])}; {parents}"]
     if record["known_rows"]:
         lines.append(
             f"{plural(record['known_rows'], 'row')} stood in the dataset before or repeat here "
@@ -136,17 +130,13 @@ def show_lines(record: Record) -> list[str]:
     ]
     if record["commit"]:
         about = record["commit"]
-        lines.append(
-            f"commit: {about['commit'][:8]} by {about['author']}, {about['time']}: {about['subject']}"
-        )
-    for role in ("inputs", "outputs"):
-        if names := record.fields.get(role):
-            lines.append(f"{role}: {', '.join(names)}")
+        lines.append(f"commit: {about['commit'][:8]} by {about['author']}, {about['time']}: {about['subject']}")
+    roles = {role: record.fields.get(role) for role in ("inputs", "outputs")}
+    lines += [f"{role}: {', '.join(names)}" for role, names in roles.items() if names]
     if schema := record.fields.get("schema"):
         lines.append("fields: " + ", ".join(_field(field) for field in schema))
     lines += [
-        f"  {f['path']}  {plural(f['rows'], 'row')}  {size_text(f['size'])}  {f['sha256'][:8]}"
-        for f in record["files"]
+        f"  {f['path']}  {plural(f['rows'], 'row')}  {size_text(f['size'])}  {f['sha256'][:8]}" for f in record["files"]
     ]
     return lines
 

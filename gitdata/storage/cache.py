@@ -140,9 +140,7 @@ class Cache:
         folder = self.root / "files" / "md5"
         folder.mkdir(parents=True, exist_ok=True)
         if shutil.disk_usage(folder).free < size:
-            raise Mendable(
-                f"The disk of '{folder}' has no room for {size} bytes.", "Free some, then try again."
-            )
+            raise Mendable(f"The disk of '{folder}' has no room for {size} bytes.", "Free some, then try again.")
         temporary = folder / f"{durable.TEMPORARY_PREFIX}{os.getpid()}-{id(source)}"
         try:
             with temporary.open("wb") as target:
@@ -226,9 +224,7 @@ def _clone_or_copy(source: Path, target: Path) -> None:
 
 
 def _missing(blob: Blob) -> DataUnavailable:
-    return DataUnavailable(
-        f"The blob {blob.md5} is not in the cache of this clone.", "Fetch it: `gitdata fetch`."
-    )
+    return DataUnavailable(f"The blob {blob.md5} is not in the cache of this clone.", "Fetch it: `gitdata fetch`.")
 
 
 def _corrupt(blob: Blob, aside: Path) -> DataUnavailable:

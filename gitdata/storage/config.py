@@ -15,9 +15,7 @@ from pathlib import Path
 from gitdata.errors import Mendable
 
 # Where things are. Not: commands, credentials, files of this machine, or whether certificates are checked.
-COMMITTED_OPTIONS = frozenset(
-    {"account_name", "endpointurl", "oss_endpoint", "port", "projectname", "region", "url"}
-)
+COMMITTED_OPTIONS = frozenset({"account_name", "endpointurl", "oss_endpoint", "port", "projectname", "region", "url"})
 _COMMITTED_SCHEMES = frozenset(
     {"azure", "gs", "hdfs", "http", "https", "oss", "s3", "ssh", "webdav", "webdavs", "webhdfs"}
 )
@@ -48,9 +46,7 @@ class Config:
         options = dict(self.remotes.get(name.lower(), {}))
         url = options.pop("url", None)
         if url is None:
-            raise Mendable(
-                f"The DVC remote '{name}' has no URL here.", f"Add it: `dvc remote add -d {name} URL`."
-            )
+            raise Mendable(f"The DVC remote '{name}' has no URL here.", f"Add it: `dvc remote add -d {name} URL`.")
         return RemoteConfig(name.lower(), url, options)
 
 
@@ -72,7 +68,7 @@ def parse(text: str, source: str = ".dvc/config") -> dict[str, dict[str, str]]:
 
 
 def effective(committed: str | None, machine: Sequence[str]) -> Config:
-    """What holds: `machine` texts in order (system, user, clone; later ones win) over what is allowed of `committed`."""
+    """`machine` texts in order (system, user, clone; later ones win) over what is allowed of `committed`."""
     remotes: dict[str, dict[str, str]] = {}
     default: str | None = None
     texts = [(committed, True)] if committed is not None else []

@@ -96,9 +96,7 @@ class Git:
             return cls(folder, common, Path(top))
         except GitFailed as error:
             if "dubious ownership" in error.stderr:
-                raise Mendable(
-                    f"Git does not trust '{start}': another user owns it.", error.stderr.strip()
-                ) from error
+                raise Mendable(f"Git does not trust '{start}': another user owns it.", error.stderr.strip()) from error
             if "work tree" in error.stderr:
                 raise Mendable(f"'{start}' lies inside a git folder.", "Go to the work tree.") from error
             raise Mendable(
@@ -289,8 +287,7 @@ class Git:
             self.run("push", "--quiet", "--no-verify", lease, "--", remote, f"{commit}:{ref}")
         except GitFailed as error:
             if any(
-                sign in error.stderr
-                for sign in ("stale info", "fetch first", "non-fast-forward", "cannot lock ref")
+                sign in error.stderr for sign in ("stale info", "fetch first", "non-fast-forward", "cannot lock ref")
             ):
                 return False
             raise TryAgain(

@@ -45,11 +45,7 @@ class Remote:
         with self._faults():
             filesystem, root = self._open()
             held = self._parallel(lambda blob: _size(filesystem, _place(filesystem, root, blob)), wanted)
-        return [
-            blob
-            for blob, size in zip(wanted, held, strict=True)
-            if size is None or blob.size not in (None, size)
-        ]
+        return [blob for blob, size in zip(wanted, held, strict=True) if size is None or blob.size not in (None, size)]
 
     def upload(self, cache: Cache, blobs: Iterable[Blob]) -> int:
         """Send what the remote lacks, files before directory objects, and see it there; the bytes sent.
@@ -83,9 +79,7 @@ class Remote:
         """
         wanted = list(dict.fromkeys(blobs))
         with self._faults():
-            failures = [
-                error for error in self._parallel(lambda blob: self._receive(cache, blob), wanted) if error
-            ]
+            failures = [error for error in self._parallel(lambda blob: self._receive(cache, blob), wanted) if error]
         if failures:
             first = failures[0]
             more = f" ({len(failures)} blobs in all)" if len(failures) > 1 else ""
@@ -127,7 +121,8 @@ class Remote:
 
                 folder = self.base / self.url.removeprefix("file://")
                 _require_parent(folder, self.shared)
-                self._opened = LocalFileSystem(), str(folder / "files" / "md5")
+                filesystem: Any = LocalFileSystem()  # type: ignore[no-untyped-call]
+                self._opened = filesystem, str(folder / "files" / "md5")
             else:
                 self._opened = self._open_cloud()
         return self._opened
@@ -151,16 +146,12 @@ class Remote:
 
     def _explain(self, error: Exception) -> GitdataError:
         scheme = self.url.partition("://")[0]
-        if isinstance(error, ImportError) or "requires" in str(error) and "install" in str(error):
+        if isinstance(error, ImportError) or ("requires" in str(error) and "install" in str(error)):
             extra = scheme.removesuffix("s") if scheme == "webdavs" else scheme
             hint = (
-                f"Install it: `pip install 'gitdata[{extra}]'`."
-                if scheme in _EXTRAS
-                else "Use another kind of remote."
+                f"Install it: `pip install 'gitdata[{extra}]'`." if scheme in _EXTRAS else "Use another kind of remote."
             )
-            return Mendable(
-                f"The remote {self.url} needs support for {scheme}:// that is not installed.", hint
-            )
+            return Mendable(f"The remote {self.url} needs support for {scheme}:// that is not installed.", hint)
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
         return TryAgain(
             f"The remote {self.url} is not available: {what}.",

@@ -11,23 +11,21 @@ import re
 import tomllib
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from gitdata.canonical import digest
 from gitdata.errors import Mendable
 
-ACTIVATIONS = (
-    "elu", "gelu", "identity", "leaky_relu", "relu", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh",
-)  # fmt: skip
-METHODS = ("finetune", "rehearse", "union")
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
 Activation = Literal[
     "elu", "gelu", "identity", "leaky_relu", "relu", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh"
 ]
+ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 Method = Literal["finetune", "rehearse", "union"]
+METHODS: tuple[Method, ...] = get_args(Method)
 Transform = Literal["log", "log10", "none"]
 
 
@@ -121,9 +119,7 @@ class Training(_Table):
     epochs: Annotated[int, Field(gt=0, le=1_000_000)] = 200
     batch_size: Annotated[int, Field(gt=0, le=1_000_000)] = 32
     loss: Literal["mae", "mse", "huber", "cross_entropy"] = "mse"
-    metrics: Annotated[tuple[Literal["mae", "mse", "rmse", "r2", "accuracy"], ...], Field(min_length=1)] = (
-        "mae",
-    )
+    metrics: Annotated[tuple[Literal["mae", "mse", "rmse", "r2", "accuracy"], ...], Field(min_length=1)] = ("mae",)
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
     optimizer: Optimizer = Optimizer()
     schedule: Schedule = Schedule()
@@ -184,9 +180,7 @@ class Declaration(_Table):
             raise ValueError("loss cross_entropy takes exactly one output")
         wanted = ("accuracy", "cross_entropy") if classifies else ("mae", "mse", "rmse")
         if "metric" in self.deployment.model_fields_set and self.deployment.metric not in wanted:
-            raise ValueError(
-                f"deployment.metric {self.deployment.metric} does not go with loss {self.training.loss}"
-            )
+            raise ValueError(f"deployment.metric {self.deployment.metric} does not go with loss {self.training.loss}")
         return self
 
     @property
@@ -261,9 +255,7 @@ def _sentences(where: str, error: ValidationError) -> list[str]:
     seen: dict[str, str] = {}
     for problem in error.errors():
         keys = [str(part) for part in problem["loc"]]
-        path = ".".join(
-            key for key in keys if key[:1].islower() and not key.startswith(("literal[", "function-"))
-        )
+        path = ".".join(key for key in keys if key[:1].islower() and not key.startswith(("literal[", "function-")))
         seen.setdefault(path, f"{where}: {_sentence(path, keys, problem)}")
     return list(seen.values())
 
@@ -276,9 +268,7 @@ def _sentence(path: str, keys: list[str], problem: Any) -> str:
         return f"'{path}' is missing."
     if kind == "literal_error":
         names = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
-        return (
-            f"'{path}' is {value!r:.60}; it must be one of {', '.join(names)}{_nearest(str(value), names)}."
-        )
+        return f"'{path}' is {value!r:.60}; it must be one of {', '.join(names)}{_nearest(str(value), names)}."
     message = str(problem["msg"]).removeprefix("Value error, ")
     return f"'{path}': {message[:1].lower()}{message[1:]} (it is {value!r:.60})." if path else f"{message}."
 

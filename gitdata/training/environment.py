@@ -24,18 +24,22 @@ def prepare(compile_cache: Path | None) -> None:
     folder = compile_cache / _machine()
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
-    jax.config.update("jax_compilation_cache_dir", str(folder))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    settings = {
+        "jax_compilation_cache_dir": str(folder),
+        "jax_persistent_cache_min_compile_time_secs": 0.0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    for name, value in settings.items():
+        jax.config.update(name, value)  # type: ignore[no-untyped-call]
 
 
 def _machine() -> str:
     """What a compiled program depends on: the compiler and the processor's features."""
-    import jaxlib
+    from importlib.metadata import version
 
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
         flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     except OSError:
         flags = ""
-    return hashlib.sha256(f"{jaxlib.__version__} {sys.platform} {flags}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{version('jaxlib')} {sys.platform} {flags}".encode()).hexdigest()[:16]

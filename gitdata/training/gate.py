@@ -167,9 +167,7 @@ def _class_losses(package: Package, columns: Columns, metric: str) -> NDArray[np
     return np.asarray(-np.where(codes >= 0, picked, log_p.min(axis=1)))
 
 
-def _bounds(
-    values: NDArray[np.float64], seed: int, resamples: int, confidence: float
-) -> tuple[float, float, float]:
+def _bounds(values: NDArray[np.float64], seed: int, resamples: int, confidence: float) -> tuple[float, float, float]:
     """One-sided lower and upper bounds of the mean of `values`, and its standard error.
 
     A single row bounds nothing; rows that all agree leave no doubt.
@@ -194,7 +192,7 @@ def _pivots(
     drawn = values[generator.integers(0, rows, (count, rows))]
     difference = drawn.mean(axis=1) - mean
     error = drawn.std(axis=1, ddof=1) / np.sqrt(rows)
-    return np.divide(difference, error, out=np.sign(difference) * 1e3, where=error > 0)
+    return np.asarray(np.divide(difference, error, out=np.sign(difference) * 1e3, where=error > 0))
 
 
 def _blocks(resamples: int, rows: int) -> list[int]:

@@ -113,17 +113,13 @@ def compiled_chunk(plan: Plan, loss: str, declared: Optimizer) -> Callable[..., 
     def mean_loss(weights: jax.Array, x: jax.Array, y: jax.Array, mask: jax.Array) -> jax.Array:
         return jnp.sum(mask * row_loss(loss, network.apply(plan, weights, x), y)) / jnp.sum(mask)
 
-    def step(
-        carry: tuple[jax.Array, Any], batch: tuple[jax.Array, ...]
-    ) -> tuple[tuple[jax.Array, Any], jax.Array]:
+    def step(carry: tuple[jax.Array, Any], batch: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, Any], jax.Array]:
         weights, moments = carry
         x, y, mask, rate, active = batch
         value, gradient = jax.value_and_grad(mean_loss)(weights, x, y, mask)
         updates, moved = direction.update(gradient, moments, weights)
         stepped = optax.apply_updates(weights, -rate * updates)
-        keep = jax.tree.map(
-            lambda new, old: jnp.where(active, new, old), (stepped, moved), (weights, moments)
-        )
+        keep = jax.tree.map(lambda new, old: jnp.where(active, new, old), (stepped, moved), (weights, moments))
         return keep, value
 
     def chunk(weights: jax.Array, moments: Any, *batches: jax.Array) -> tuple[jax.Array, Any, jax.Array]:
@@ -134,9 +130,9 @@ def compiled_chunk(plan: Plan, loss: str, declared: Optimizer) -> Callable[..., 
 
 
 def row_loss(loss: str, predicted: jax.Array, target: jax.Array) -> jax.Array:
-    """The loss of each row, shape (rows,): the mean over outputs of |e|, e², Huber's (δ = 1), or −log p of the class."""
+    """The loss of each row, shape (rows,): the mean over outputs of |e|, e² or Huber's (δ = 1); or −log p."""
     if loss == "cross_entropy":
-        return optax.softmax_cross_entropy(predicted, target)
+        return jnp.asarray(optax.softmax_cross_entropy(predicted, target))
     error = predicted - target
     if loss == "mae":
         return jnp.mean(jnp.abs(error), axis=-1)

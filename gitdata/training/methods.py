@@ -1,6 +1,6 @@
 """Methods: ways to bring a model up to date, cheapest first, and the climb from one rung to the next.
 
-- `finetune` goes on from the restored state on the unseen rows alone (the paper): cost epochs × unseen rows; it forgets.
+- `finetune` goes on from the restored state on the unseen rows alone (the paper): cost: epochs × unseen rows.
 - `rehearse` goes on from the restored state on rows drawn uniformly from the whole chain, with the unseen share of the
   union's steps: cost the same, and it remembers.
 - `union` starts anew on everything: full cost, statistics fitted again.
@@ -54,11 +54,12 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The package of the rung that was taken, and all rungs that were tried."""
+    """The package of the rung that was taken, the rows it was trained on, and all rungs that were tried."""
 
     package: Package
-    rungs: tuple[Rung, ...]
+    trained_on: Columns
     rung: Rung
+    rungs: tuple[Rung, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,16 +89,14 @@ def climb(
     rungs_wanted = _methods(methods or declaration.retraining.method) if restored else ("union",)
     validation = data.validation()
     reference = _validation_loss(champion or restored, validation, declaration)
-    tried: list[tuple[Rung, Package]] = []
+    tried: list[tuple[Rung, Package, Columns]] = []
     for method in rungs_wanted:
         started = time.perf_counter()
         recipe = _recipe(method, declaration, data, restored if method != "union" else None)
         rows = data.unseen() if method == "finetune" else data.whole()
         package = _train(recipe, declaration, rows)
         loss = _validation_loss(package, validation, declaration)
-        within = (
-            loss is None or reference is None or loss <= (1 + declaration.deployment.tolerance) * reference
-        )
+        within = loss is None or reference is None or loss <= (1 + declaration.deployment.tolerance) * reference
         rung = Rung(
             method=method,
             steps=recipe.steps,
@@ -107,12 +106,12 @@ def climb(
             validation_loss=loss,
             within_tolerance=within,
         )
-        tried.append((rung, package))
+        tried.append((rung, package, rows))
         say(_sentence(rung, reference))
         if within:
             break
-    rung, package = tried[-1] if tried[-1][0].within_tolerance else min(tried, key=_loss_of)
-    return Outcome(package, tuple(rung for rung, _ in tried), rung)
+    rung, package, rows = tried[-1] if tried[-1][0].within_tolerance else min(tried, key=_loss_of)
+    return Outcome(package, rows, rung, tuple(rung for rung, _, _ in tried))
 
 
 def _methods(methods: Sequence[str]) -> tuple[str, ...]:
@@ -147,11 +146,7 @@ def _train(recipe: _Recipe, declaration: Declaration, rows: Columns) -> Package:
     training, restored = declaration.training, recipe.restored
     codes = restored.preprocessing if restored else preprocessing.fit(declaration, rows)
     inputs, targets = codes.encode_inputs(rows), codes.encode_outputs(rows)
-    plan = (
-        restored.plan
-        if restored
-        else network.plan_of(declaration.network, codes.input_width, codes.output_width)
-    )
+    plan = restored.plan if restored else network.plan_of(declaration.network, codes.input_width, codes.output_width)
     state = _restore(restored, recipe) if restored else loop.start(plan, recipe.optimizer, training.seed)
     run = loop.Run(
         plan,
@@ -205,19 +200,13 @@ def _length(rows: Columns) -> int:
     return len(next(iter(rows.values()))) if rows else 0
 
 
-def _loss_of(tried: tuple[Rung, Package]) -> float:
+def _loss_of(tried: tuple[Rung, Package, Columns]) -> float:
     loss = tried[0].validation_loss
     return math.inf if loss is None else loss
 
 
 def _sentence(rung: Rung, reference: float | None) -> str:
-    loss = (
-        "no validation rows"
-        if rung.validation_loss is None
-        else f"validation loss {rung.validation_loss:.4g}"
-    )
+    loss = "no validation rows" if rung.validation_loss is None else f"validation loss {rung.validation_loss:.4g}"
     against = "" if reference is None else f" (champion {reference:.4g})"
     share = rung.steps / rung.union_steps
-    return (
-        f"{rung.method}: {rung.steps} steps ({share:.0%} of union's) in {rung.seconds:.2f} s, {loss}{against}"
-    )
+    return f"{rung.method}: {rung.steps} steps ({share:.0%} of union's) in {rung.seconds:.2f} s, {loss}{against}"

@@ -110,7 +110,8 @@ def initial_weights(plan: Plan, seed: int) -> jax.Array:
         vector, _ = ravel_pytree(nnx.split(Layers(plan, nnx.Rngs(key)))[1])
         return jnp.asarray(vector)
 
-    return jax.jit(build)(jax.random.key(seed))
+    built: jax.Array = jax.jit(build)(jax.random.key(seed))
+    return built
 
 
 def apply(plan: Plan, weights: jax.Array, x: jax.Array) -> jax.Array:

@@ -27,9 +27,7 @@ def direction(optimizer: Optimizer) -> optax.GradientTransformation:
     return optax.trace(decay=optimizer.momentum) if optimizer.momentum else optax.identity()
 
 
-def learning_rates(
-    optimizer: Optimizer, schedule: Schedule, steps: int, position: int
-) -> NDArray[np.float32]:
+def learning_rates(optimizer: Optimizer, schedule: Schedule, steps: int, position: int) -> NDArray[np.float32]:
     """The learning rate of each of the `steps` of a run that starts at `position`; all above zero."""
     peak = optimizer.learning_rate
     if schedule.name == "cosine":

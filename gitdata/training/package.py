@@ -124,6 +124,4 @@ def _tensors(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def _damaged(part: str, why: str) -> DataUnavailable:
-    return DataUnavailable(
-        f"The package is damaged: {part}: {why}.", "Fetch it again, or use another version."
-    )
+    return DataUnavailable(f"The package is damaged: {part}: {why}.", "Fetch it again, or use another version.")

@@ -45,14 +45,15 @@ class Numeric:
                 "Give it rows like those it was trained on.",
             )
         values = transformed(array, self.transform, self.name)
-        return (values - np.array(self.mean)) / np.array(self.scale)
+        return np.asarray((values - np.array(self.mean)) / np.array(self.scale), np.float64)
 
     def decode(self, encoded: NDArray[np.float64]) -> NDArray[np.float64]:
         """Original units, shape (rows, *shape)."""
         values = encoded * np.array(self.scale) + np.array(self.mean)
-        undo = {"log": np.exp, "log10": lambda x: 10.0**x, "none": lambda x: x}[self.transform]
+        base = {"log": np.e, "log10": 10.0}.get(self.transform)
         with np.errstate(over="ignore"):
-            return np.asarray(undo(values), np.float64).reshape(-1, *self.shape)
+            original = values if base is None else np.power(base, values)
+        return np.asarray(original, np.float64).reshape(-1, *self.shape)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +76,11 @@ class Categorical:
     def encode(self, columns: Columns) -> NDArray[np.float64]:
         """One-hot, shape (rows, width); all zeros where the category is unknown."""
         codes = self.codes(columns)
-        return (codes[:, None] == np.arange(self.width)).astype(np.float64)
+        return np.asarray(codes[:, None] == np.arange(self.width), np.float64)
 
     def decode(self, encoded: NDArray[np.float64]) -> NDArray[Any]:
         """The most likely category of each row."""
-        return np.array(self.categories, dtype=object)[encoded.argmax(axis=1)]
+        return np.asarray(np.array(self.categories, dtype=object)[encoded.argmax(axis=1)])
 
 
 FieldCode = Numeric | Categorical
@@ -119,9 +120,7 @@ class Preprocessing:
         """Predictions by output, in original units or as class names."""
         predictions, start = {}, 0
         for field in self.outputs:
-            predictions[field.name] = field.decode(
-                np.asarray(encoded[:, start : start + field.width], np.float64)
-            )
+            predictions[field.name] = field.decode(np.asarray(encoded[:, start : start + field.width], np.float64))
             start += field.width
         return predictions
 
@@ -145,9 +144,7 @@ class Preprocessing:
     def from_json(cls, value: Any) -> Preprocessing:
         """What `to_json` wrote; raises ValueError on anything else."""
         try:
-            inputs, outputs = (
-                tuple(_field_from_json(item) for item in value[role]) for role in ("inputs", "outputs")
-            )
+            inputs, outputs = (tuple(_field_from_json(item) for item in value[role]) for role in ("inputs", "outputs"))
         except (KeyError, TypeError) as error:
             raise ValueError(f"the preprocessing is malformed: {error}") from error
         if not inputs or not outputs:
@@ -200,18 +197,14 @@ def _fit_output(declaration: Declaration, columns: Columns, name: str) -> FieldC
             raise Mendable(f"The output '{name}' is text.", 'Declare loss = "cross_entropy" for classes.')
         return _fit_numeric(declaration, columns, name)
     if column.dtype.kind == "f" and not (np.isfinite(column) & (column == np.round(column))).all():
-        raise Mendable(
-            f"The classes of '{name}' are not whole numbers.", "Declare another loss, or classes as text."
-        )
+        raise Mendable(f"The classes of '{name}' are not whole numbers.", "Declare another loss, or classes as text.")
     return _fit_categories(columns, name)
 
 
 def _fit_categories(columns: Columns, name: str) -> Categorical:
     values = {_category(value) for value in columns[name].ravel().tolist()}
     if columns[name].ndim > 1 and int(np.prod(columns[name].shape[1:])) > 1:
-        raise Mendable(
-            f"Field '{name}' has several categories per row.", "Name fields with one value per row."
-        )
+        raise Mendable(f"Field '{name}' has several categories per row.", "Name fields with one value per row.")
     return Categorical(name, tuple(sorted(values, key=lambda value: (isinstance(value, str), value))))
 
 
@@ -236,9 +229,7 @@ def _column(columns: Columns, name: str) -> NDArray[Any]:
 def _numbers(columns: Columns, name: str) -> NDArray[Any]:
     array = _column(columns, name)
     if array.dtype.kind in "OUT":
-        raise Mendable(
-            f"Field '{name}' is text; the model was trained on numbers there.", "Correct the file."
-        )
+        raise Mendable(f"Field '{name}' is text; the model was trained on numbers there.", "Correct the file.")
     return array
 
 
@@ -270,11 +261,7 @@ def _field_from_json(item: Any) -> FieldCode:
         return Categorical(name, categories)
     mean, scale, shape = (_floats(item[key], name) for key in ("mean", "scale", "shape"))
     sizes = tuple(int(size) for size in shape)
-    if (
-        len(mean) != len(scale)
-        or len(mean) != int(np.prod(sizes, dtype=np.int64))
-        or min(scale, default=1.0) <= 0
-    ):
+    if len(mean) != len(scale) or len(mean) != int(np.prod(sizes, dtype=np.int64)) or min(scale, default=1.0) <= 0:
         raise ValueError(f"the statistics of '{name}' are malformed")
     if item["transform"] not in ("log", "log10", "none"):
         raise ValueError(f"the transform of '{name}' is unknown")

@@ -23,9 +23,7 @@ hex32 = st.text("0123456789abcdef", min_size=32, max_size=32)
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
 versions = st.builds("{}.{}.{}".format, *[st.integers(0, 99)] * 3)
 counts = st.integers(0, 2**40)
-texts = st.text(
-    st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/\\:"), min_size=1, max_size=12
-)
+texts = st.text(st.characters(blacklist_categories=("Cs", "Cc"), blacklist_characters="/\\:"), min_size=1, max_size=12)
 file_names = texts.filter(lambda name: name not in (".", ".."))
 
 files = st.builds(
@@ -37,9 +35,7 @@ files = st.builds(
     rows=counts,
     md5=hex32,
 )
-listings = st.lists(files, min_size=1, max_size=5, unique_by=lambda f: f.place).map(
-    lambda fs: tuple(sorted(fs))
-)
+listings = st.lists(files, min_size=1, max_size=5, unique_by=lambda f: f.place).map(lambda fs: tuple(sorted(fs)))
 attachments = st.lists(
     st.builds(Attachment, path=file_names, sha256=hex64, size=counts, md5=hex32),
     max_size=4,
@@ -127,12 +123,8 @@ def extension(
     )
 
 
-def chain_of(
-    *extensions: Extension, retracted: tuple[Extension, ...] = (), lost: tuple[Extension, ...] = ()
-) -> Chain:
-    return Chain(
-        {e.id: e for e in extensions}, frozenset(e.id for e in retracted), frozenset(e.id for e in lost)
-    )
+def chain_of(*extensions: Extension, retracted: tuple[Extension, ...] = (), lost: tuple[Extension, ...] = ()) -> Chain:
+    return Chain({e.id: e for e in extensions}, frozenset(e.id for e in retracted), frozenset(e.id for e in lost))
 
 
 @st.composite

@@ -7,9 +7,9 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import chain_of, chains, extension
 
 from gitdata.data.chain import Chain, MissingParents, missing_parents, next_version
-from strategies import chain_of, chains, extension
 
 
 @given(chains())

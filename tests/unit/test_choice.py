@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from strategies import ledger_of, model_version
 
 from gitdata.data.choice import (
     Situation,
@@ -30,7 +31,6 @@ from gitdata.data.ledger import (
     decode_verdict,
     encode_verdict,
 )
-from strategies import ledger_of, model_version
 
 E1, E2, E3, TEST_ONLY = "e1", "e2", "e3", "t1"
 ROWS = {E1: 100, E2: 40, E3: 10, TEST_ONLY: 0}
@@ -262,9 +262,7 @@ def test_a_candidate_that_lacks_what_the_champion_saw_does_not_hold() -> None:
         ({"champion": "refused"}, {"confirm": True}, ("refused", False)),
     ],
 )
-def test_settling(
-    comparisons: dict[str, str], settings: dict[str, object], expected: tuple[str, bool]
-) -> None:
+def test_settling(comparisons: dict[str, str], settings: dict[str, object], expected: tuple[str, bool]) -> None:
     defaults: dict[str, object] = {
         "may_move_champion": True,
         "has_test_rows": True,
@@ -275,11 +273,18 @@ def test_settling(
     assert settle(comparisons, **(defaults | settings)) == expected  # type: ignore[arg-type]
 
 
+keys = st.text("0123456789abcdef", min_size=64, max_size=64)
 verdicts = st.builds(
-    Verdict, outcome=st.sampled_from(OUTCOMES), reason=st.text(), who=st.text(), promoted=st.booleans(),
-    tested=st.none() | st.text(), attempts=st.lists(st.text("0123456789abcdef", min_size=64, max_size=64), unique=True).map(lambda k: tuple(sorted(k))),
-    metrics=st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False)), comparisons=st.just(()),
-)  # fmt: skip
+    Verdict,
+    outcome=st.sampled_from(OUTCOMES),
+    reason=st.text(),
+    who=st.text(),
+    promoted=st.booleans(),
+    tested=st.none() | st.text(),
+    attempts=st.lists(keys, unique=True).map(lambda found: tuple(sorted(found))),
+    metrics=st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False)),
+    comparisons=st.just(()),
+)
 
 
 @given(verdicts)

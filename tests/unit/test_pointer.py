@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import assume, example, given
 from hypothesis import strategies as st
+from strategies import extension, extensions, hex64, model_versions, versions
 
 from gitdata.data.pointer import (
     INLINE_BYTES,
@@ -28,7 +29,6 @@ from gitdata.data.pointer import (
     listing_digest,
     row_counts,
 )
-from strategies import extension, extensions, hex64, model_versions, versions
 
 
 @given(extensions())

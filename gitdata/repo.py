@@ -147,6 +147,13 @@ class Repo:
         _refuse_links(links)
         return self._snapshot(commit, self.git.files(commit, DATASETS, MODELS))
 
+    def declarations(self, commit: str) -> dict[str, str]:
+        """The text of every declared model at a commit."""
+        files = self.git.files(commit, MODELS).items()
+        return {
+            match["model"]: _text(content) for path, content in files if (match := _DECLARATION_PATH.fullmatch(path))
+        }
+
     def _snapshot(self, commit: str | None, files: Mapping[str, bytes]) -> Snapshot:
         extensions: dict[str, dict[str, Extension]] = {}
         retracted: dict[str, set[str]] = {}
@@ -160,7 +167,7 @@ class Repo:
             elif match := _RETRACTION_PATH.fullmatch(path):
                 retracted.setdefault(match["dataset"], set()).add(match["id"])
             elif match := _DECLARATION_PATH.fullmatch(path):
-                declarations[match["model"]] = content.decode(errors="replace")
+                declarations[match["model"]] = _text(content)
         chains = {
             dataset: self._chain(dataset, known, frozenset(retracted.get(dataset, ())))
             for dataset, known in extensions.items()
@@ -388,6 +395,10 @@ def _ledger(model: str, files: Mapping[str, bytes]) -> Ledger:
             f"The ledger of model '{model}' is damaged: {error}.",
             f"Look at `git log {LEDGER_BRANCH}` and restore an earlier commit of it.",
         ) from error
+
+
+def _text(content: bytes) -> str:
+    return content.decode(errors="replace")
 
 
 def _json(content: bytes) -> object:

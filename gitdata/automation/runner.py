@@ -15,8 +15,7 @@ from typing import IO
 
 from gitdata import durable
 from gitdata.automation.jobs import ModelResult, Spool
-from gitdata.commands.situation import deployments
-from gitdata.errors import GitdataError
+from gitdata.commands.situation import Deployment, deployments
 from gitdata.repo import LEDGER_REF, Repo
 from gitdata.storage.git import scrubbed_environment
 
@@ -67,21 +66,17 @@ def _work(repo: Repo, spool: Spool) -> int:
 def train_pending(repo: Repo, log: IO[bytes]) -> list[ModelResult]:
     """Train every model that its deployment branch declares, one after the other; then stamp what is settled."""
     before = _stamp(repo)
-    results = []
-    try:
-        wanted = deployments(repo)
-    except GitdataError as error:
-        log.write(f"{error}\n".encode())
-        return [ModelResult("-", error.exit_code, error.message, 0.0)]
-    for model, commit in wanted:
-        results.append(_train(repo, model, commit, log))
+    results = [_train(repo, deployment, log) for deployment in deployments(repo)]
     if all(result.exit_code in (0, 6) for result in results):
         _write_stamp(repo, before)
     return results
 
 
-def _train(repo: Repo, model: str, commit: str, log: IO[bytes]) -> ModelResult:
-    command = [sys.executable, "-P", "-m", "gitdata", "train", model, "--at", commit]
+def _train(repo: Repo, wanted: Deployment, log: IO[bytes]) -> ModelResult:
+    if wanted.problem is not None:
+        log.write(f"{wanted.model}: {wanted.problem}\n".encode())
+        return ModelResult(wanted.model, wanted.problem.exit_code, wanted.problem.message, 0.0)
+    command = [sys.executable, "-P", "-m", "gitdata", "train", wanted.model, "--at", wanted.commit]
     started = time.monotonic()
     start = log.tell()
     done = subprocess.run(
@@ -96,7 +91,7 @@ def _train(repo: Repo, model: str, commit: str, log: IO[bytes]) -> ModelResult:
     with Path(log.name).open("rb") as written:
         written.seek(start)
         lines = written.read().decode(errors="replace").strip().splitlines()
-    return ModelResult(model, done.returncode, lines[-1] if lines else "", time.monotonic() - started)
+    return ModelResult(wanted.model, done.returncode, lines[-1] if lines else "", time.monotonic() - started)
 
 
 def _stamp(repo: Repo) -> dict[str, str]:

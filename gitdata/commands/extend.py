@@ -21,12 +21,13 @@ from gitdata.data import pointer
 from gitdata.data.chain import Chain, next_version
 from gitdata.data.pointer import Attachment, Directory, Extension, File, Policy
 from gitdata.data.schema import Schema
-from gitdata.errors import Mendable
+from gitdata.errors import DataUnavailable, Mendable, TryAgain
 from gitdata.repo import DATASETS, Repo, Snapshot
 from gitdata.storage.cache import Blob, directory_object
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
     from gitdata.data.formats import Columns
 
@@ -113,8 +114,8 @@ def _create(
     inputs, outputs = _roles(request, chain, parents)
     parts = _read_parts(request, _parent_schema(repo, chain, parents), inputs, outputs)
     _check_roles(parts, inputs, outputs)
-    _check_targets(parts, outputs or _declared_outputs(repo, snapshot, request.dataset))
-    overlap = _drop_or_count_known(repo, request, chain, parents, parts)
+    _check_targets(parts, {*outputs, *_declared_outputs(repo, snapshot, request.dataset)})
+    overlap = _drop_or_count_known(request, parts, _known_rows(repo, request, chain, parents, say))
     parts = [part for part in parts if part.rows]
     if not parts:
         raise Mendable(f"Every row is already in '{request.dataset}': there is nothing to add.", "Nothing was changed.")
@@ -306,7 +307,7 @@ def _check_targets(parts: Sequence[Part], outputs: Iterable[str]) -> None:
             column = part.columns.get(name)
             if column is None or column.dtype.kind != "f":
                 continue
-            bad = ~np.isfinite(column.reshape(len(column), -1)).all(axis=1)
+            bad = np.asarray(~np.isfinite(column.reshape(len(column), -1)).all(axis=1))
             if bad.any():
                 raise Mendable(
                     f"The output '{name}' is not a finite number in {int(bad.sum())} of {len(bad)} rows of "
@@ -315,15 +316,29 @@ def _check_targets(parts: Sequence[Part], outputs: Iterable[str]) -> None:
                 )
 
 
-def _drop_or_count_known(repo: Repo, request: Request, chain: Chain, parents: Iterable[str], parts: list[Part]) -> int:
+def _known_rows(repo: Repo, request: Request, chain: Chain, parents: Iterable[str], say: Say) -> NDArray[np.uint64]:
+    """The row indexes of the closure, fetched if need be; only `dedupe` cannot do without them."""
+    import numpy as np
+
+    from gitdata.data import rows
+
+    known = [np.empty(0, np.uint64)]
+    for extension in chain.ordered(chain.closure(parents)):
+        try:
+            known.append(rows.read_index(sidecar_bytes(repo, extension, ROW_INDEX)))
+        except (DataUnavailable, TryAgain) as error:
+            if request.dedupe:
+                raise
+            say(f"Rows were not compared with those of {extension.stem}: {error.message}")
+    return np.unique(np.concatenate(known))
+
+
+def _drop_or_count_known(request: Request, parts: list[Part], seen: NDArray[np.uint64]) -> int:
     """How many rows stand in the closure already or repeat here; with `dedupe` they are left out."""
     import numpy as np
 
     from gitdata.data import rows
 
-    closure = chain.closure(parents)
-    known = [rows.read_index(_row_index(repo, chain.extensions[id])) for id in sorted(closure)]
-    seen = np.unique(np.concatenate(known)) if known else np.empty(0, np.uint64)
     doubles = 0
     for part in parts:
         own = rows.digests(part.kept)[:, 0]
@@ -337,10 +352,6 @@ def _drop_or_count_known(repo: Repo, request: Request, chain: Chain, parents: It
             keep[np.flatnonzero(keep)[~fresh]] = False
             part.keep = keep
     return doubles
-
-
-def _row_index(repo: Repo, extension: Extension) -> bytes:
-    return sidecar_bytes(repo, extension, ROW_INDEX)
 
 
 def _version(request: Request, chain: Chain, parents: Iterable[str], *, trains: bool) -> str:

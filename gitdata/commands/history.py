@@ -57,17 +57,5 @@ def _entry(chain: Chain, extension: Extension, commit: dict[str, str] | None) ->
 
 def _introduced(repo: Repo, dataset: str) -> dict[str, dict[str, str]]:
     """By file name of a pointer: the commit that brought it first, with author, time and subject."""
-    if repo.git.resolve("HEAD") is None:
-        return {}
-    found: dict[str, dict[str, str]] = {}
-    with repo.git.python() as python:
-        for commit in python.iter_commits("HEAD", paths=f"{DATASETS}/{dataset}"):
-            about = {
-                "author": str(commit.author.name),
-                "commit": commit.hexsha,
-                "subject": str(commit.summary),
-                "time": commit.committed_datetime.isoformat(),
-            }
-            for path in commit.stats.files:
-                found[str(path).rpartition("/")[2]] = about
-    return found
+    found = repo.git.introduced(f"{DATASETS}/{dataset}")
+    return {path.rpartition("/")[2]: about for path, about in found.items()}

@@ -86,21 +86,37 @@ def tested_digest(chain: Chain, live: frozenset[str]) -> str | None:
     return digest(ids) if ids else None
 
 
-def deployments(repo: Repo) -> list[tuple[str, str]]:
-    """(model, commit) for every model that a branch declares as deployed from that very branch."""
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """A model and the commit that it is trained at; `problem`: why that cannot be told."""
+
+    model: str
+    commit: str
+    problem: GitdataError | None = None
+
+
+def deployments(repo: Repo) -> list[Deployment]:
+    """Every model that a branch declares as deployed from that very branch; what is damaged stands for itself."""
+    return [
+        found
+        for branch, commit in sorted(repo.git.branches().items())
+        if not branch.startswith("gitdata/")
+        for found in _deployed_from(repo, branch, commit)
+    ]
+
+
+def _deployed_from(repo: Repo, branch: str, commit: str) -> list[Deployment]:
+    try:
+        declarations = repo.declarations(commit)
+    except GitdataError as error:
+        return [Deployment(branch, commit, error)]
     found = []
-    for branch, commit in sorted(repo.git.branches().items()):
-        if branch.startswith("gitdata/"):
-            continue
-        snapshot = repo.snapshot(commit)
-        for model, text in sorted(snapshot.declarations.items()):
-            try:
-                wanted = declared(repo, model, text)
-            except GitdataError:
-                found.append((model, commit))  # training it says what is wrong, where people look: in the log
-                continue
-            if wanted.branch == branch:
-                found.append((model, commit))
+    for model, text in sorted(declarations.items()):
+        try:
+            if declared(repo, model, text).branch == branch:
+                found.append(Deployment(model, commit))
+        except GitdataError as error:
+            found.append(Deployment(model, commit, error))
     return found
 
 
@@ -108,9 +124,9 @@ def default_revision(repo: Repo, model: str) -> str:
     """Where a model is trained if nobody says: HEAD, or in a bare repository the branch that deploys it."""
     if not repo.is_bare:
         return "HEAD"
-    for name, commit in deployments(repo):
-        if name == model:
-            return commit
+    for found in deployments(repo):
+        if found.model == model:
+            return found.commit
     raise Mendable(
         f"No branch of this repository declares the model '{model}' as deployed from it.",
         "Push the branch that its [deployment] names, or name a revision with --at.",

@@ -279,6 +279,8 @@ def _gate_again(task: Task, situation: Situation, decision: Decision, judge: Jud
     def propose(tip: str | None) -> Change | None:
         now = _situation_now(task, decision, tip)
         entry = now.ledger.entries[id]
+        if not choice.still_holds(now, entry.version.parent, now.ledger.seen(id)):
+            now = replace(now, may_move_champion=False)
         judgement = judge.judge(now, choice.baseline_of(now), id, judge.package(entry))
         if decision.action == "measure":
             verdict = replace(

@@ -1,8 +1,8 @@
 """Git: the only place that runs git.
 
-Hot reads are one subprocess each (`ls-tree`, `cat-file --batch`); writes to the ledger are plumbing on objects
-and one compare-and-swap of a ref, so that no work tree or index is touched. GitPython serves the history of a
-dataset and the demo's repositories. Git's environment variables, which hooks inherit, are scrubbed for all.
+Hot reads are one subprocess each (`ls-tree`, `cat-file --batch`); writes to the ledger are plumbing on objects and one
+compare-and-swap of a ref, so that no work tree or index is touched. GitPython makes repositories. Git's environment
+variables, which hooks inherit, are scrubbed for all.
 """
 
 from __future__ import annotations
@@ -12,12 +12,8 @@ import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from gitdata.errors import GitdataError, Mendable, TryAgain
-
-if TYPE_CHECKING:
-    import git
 
 # `git rev-parse --local-env-vars`, and the quarantine of pre-receive, which that list lacks.
 LOCAL_ENVIRONMENT = (
@@ -194,6 +190,18 @@ class Git:
         """Where git looks for hooks, with core.hooksPath and worktrees respected."""
         return (self.top / self.text("rev-parse", "--git-path", "hooks")).resolve()
 
+    def introduced(self, folder: str) -> dict[str, dict[str, str]]:
+        """Files below `folder` with the commit of HEAD's history that added them first."""
+        if self.resolve("HEAD") is None:
+            return {}
+        log = self.text("log", "--diff-filter=A", "--name-only", "--format=%x01%H%x02%an%x02%cI%x02%s", "--", folder)
+        found: dict[str, dict[str, str]] = {}
+        for entry in log.split("\x01")[1:]:
+            head, *paths = entry.splitlines()
+            about = dict(zip(("commit", "author", "time", "subject"), head.split("\x02"), strict=True))
+            found |= dict.fromkeys((path for path in paths if path), about)
+        return found
+
     def deleted_files(self, pattern: str) -> dict[str, bytes]:
         """Files matching a pathspec that any branch once held and deleted, with their last content."""
         log = self.text("log", "--all", "--diff-filter=D", "--format=%H", "--name-only", "-z", "--", pattern)
@@ -272,6 +280,11 @@ class Git:
         try:
             self.run("update-ref", "-m", "gitdata", ref, new, old or "0" * len(new))
         except GitFailed as error:
+            if "exists; cannot create" in error.stderr:
+                raise Mendable(
+                    f"Git cannot make {ref}: a branch has the name of a part of it.",
+                    "Rename that branch: `git branch -m gitdata ANOTHER-NAME`.",
+                ) from error
             if "cannot lock ref" in error.stderr:
                 return False
             raise
@@ -318,12 +331,6 @@ class Git:
         if self.resolve(target) != commit:
             self.run("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", remote, f"+{ref}:{target}")
         return self.resolve(target)
-
-    def python(self) -> git.Repo:
-        """The same repository as GitPython sees it. The caller closes it."""
-        import git
-
-        return git.Repo(self.top)
 
 
 def _run(

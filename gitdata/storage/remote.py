@@ -91,10 +91,13 @@ class Remote:
     def _send(self, cache: Cache, blob: Blob) -> None:
         filesystem, root = self._open()
         place = _place(filesystem, root, blob)
-        filesystem.makedirs(filesystem.parent(place), exist_ok=True)
-        filesystem.put_file(str(cache.path(blob)), place)
         if self.is_local:
-            _make_last(Path(place), shared=self.shared)
+            _make_folder(Path(place).parent, shared=self.shared)
+            filesystem.put_file(str(cache.path(blob)), place)
+            _make_last(Path(place))
+        else:
+            filesystem.makedirs(filesystem.parent(place), exist_ok=True)
+            filesystem.put_file(str(cache.path(blob)), place)
 
     def _receive(self, cache: Cache, blob: Blob) -> GitdataError | None:
         filesystem, root = self._open()
@@ -120,7 +123,7 @@ class Remote:
                 from dvc_objects.fs.local import LocalFileSystem
 
                 folder = self.base / self.url.removeprefix("file://")
-                _require_parent(folder, self.shared)
+                _require_anchor(folder)
                 filesystem: Any = LocalFileSystem()  # type: ignore[no-untyped-call]
                 self._opened = filesystem, str(folder / "files" / "md5")
             else:
@@ -186,25 +189,27 @@ def _names(blobs: Sequence[Blob]) -> str:
     return ", ".join(blob.md5 for blob in blobs[:3]) + (" …" if len(blobs) > 3 else "")
 
 
-def _require_parent(folder: Path, shared: bool) -> None:
-    """A store may be made inside a folder that exists; where that is missing, the disk is not mounted."""
-    anchor = folder
-    while anchor.name in ("gitdata-models", "remote", "gitdata") and not anchor.exists():
+def _require_anchor(folder: Path) -> None:
+    """The store's own folders may be made; where what they lie in is missing, a disk is not mounted."""
+    anchor = folder.parent
+    while anchor.name in ("remote", "gitdata") and not anchor.exists():
         anchor = anchor.parent
-    if not anchor.is_dir() and not folder.parent.is_dir():
-        raise FileNotFoundError(f"there is no folder '{folder.parent}'")
-    umask = os.umask(0o002 if shared else 0o022)
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    finally:
-        os.umask(umask)
+    if not anchor.is_dir():
+        raise FileNotFoundError(f"there is no folder '{anchor}'")
 
 
-def _make_last(path: Path, *, shared: bool) -> None:
-    """Flush a blob and its name to the disk, read-only, its folder open to the group where it is shared."""
+def _make_folder(folder: Path, *, shared: bool) -> None:
+    """Make a folder of the store; in a shared repository it belongs to the group, as git's own folders do."""
+    missing = [part for part in (folder, *folder.parents) if not part.exists()]
+    for part in reversed(missing):
+        part.mkdir(exist_ok=True)
+        if shared:
+            part.chmod(0o2775)
+
+
+def _make_last(path: Path) -> None:
+    """Flush a blob and its name to the disk, read-only as DVC's are."""
     with path.open("rb") as file:
         os.fsync(file.fileno())
     path.chmod(0o444)
-    if shared:
-        path.parent.chmod(path.parent.stat().st_mode | 0o2070)
     durable.sync_folder(path.parent)

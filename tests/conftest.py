@@ -1,0 +1,78 @@
+"""What all tests share: an environment without a person's settings, real repositories, and the lattice data."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from world import Clone, Server, World
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(autouse=True, scope="session")
+def plain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """No git, DVC or gitdata settings of whoever runs the tests; one compile cache for all of them."""
+    home = tmp_path_factory.mktemp("home")
+    settings = {
+        "HOME": str(home),
+        "XDG_CONFIG_HOME": str(home / ".config"),
+        "GIT_CONFIG_GLOBAL": str(home / ".gitconfig"),
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_AUTHOR_NAME": "Test",
+        "GIT_AUTHOR_EMAIL": "test@example.invalid",
+        "GIT_COMMITTER_NAME": "Test",
+        "GIT_COMMITTER_EMAIL": "test@example.invalid",
+        "DVC_GLOBAL_CONFIG_DIR": str(home / "dvc-user"),
+        "DVC_SYSTEM_CONFIG_DIR": str(home / "dvc-system"),
+        "DVC_NO_ANALYTICS": "1",
+        "GITDATA_COMPILE_CACHE": os.environ.get("GITDATA_COMPILE_CACHE") or str(home / "compiled"),
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name in list(os.environ):
+            if name.startswith(("GIT_", "GITDATA_SKIP", "GITDATA_REMOTE", "GITDATA_PROGRESS", "DVC_")):
+                patch.delenv(name)
+        for name, value in settings.items():
+            patch.setenv(name, value)
+        (home / ".gitconfig").write_text("[init]\n\tdefaultBranch = main\n[protocol \"file\"]\n\tallow = always\n")
+        yield
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The real data sets; a test that needs them is skipped where they are absent."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip(f"the real data sets are not at {SHARED_DATA}")
+    return SHARED_DATA
+
+
+@pytest.fixture()
+def world(tmp_path: Path) -> World:
+    """A server that retrains and a clone with gitdata in it."""
+    return World.make(tmp_path)
+
+
+@pytest.fixture()
+def clone(world: World) -> Clone:
+    return world.clone
+
+
+@pytest.fixture()
+def server(world: World) -> Server:
+    return world.server
+
+
+@pytest.fixture()
+def write(tmp_path: Path) -> Callable[[str, str | bytes], Path]:
+    """Write a file beside the repositories; its path."""
+
+    def make(name: str, content: str | bytes) -> Path:
+        path = tmp_path / "incoming" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content.encode() if isinstance(content, str) else content)
+        return path
+
+    return make

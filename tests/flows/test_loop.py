@@ -1,0 +1,290 @@
+"""The loop, as people go through it: extend, push, retrain on what is unseen, a champion in git."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+from world import World, fingerprint, run
+
+
+def start(world: World, *, validation: bool = True, **declaration: str) -> None:
+    """A base of 30 runs and a model, pushed, trained on."""
+    parts = ["--validation", "0.15"] if validation else []
+    world.clone.declare(**declaration)
+    world.clone.gitdata(
+        "add", "lattice", world.lattice("base", 0, 30), "--test", "0.15", *parts, "--inputs", "t1,t2,t3,scenario,dir",
+        "--outputs", "W_max,P_peak",
+    )  # fmt: skip
+    world.clone.commit("a dataset and a model")
+    world.clone.push()
+    world.server.wait()
+
+
+def extend(world: World, name: str, first: int, last: int, *more: str) -> str:
+    done = world.clone.gitdata(
+        "extend", "lattice", world.lattice(name, first, last), "--test", "0.15", "--validation", "0.15", "-m", name,
+        "--json", *more,
+    )  # fmt: skip
+    return str(done.records[0]["id"])
+
+
+def test_pushes_retrain_each_extension_once_and_never_reject_a_person(world: World) -> None:
+    start(world)
+    ids = [extend(world, f"e{n}", 30 + 8 * n, 38 + 8 * n) for n in range(2)]
+    for _ in ids:  # the second push has nothing new: it must not train again
+        world.clone.push()  # a fast-forward although the server recorded a model meanwhile
+        world.server.wait()
+    versions = world.server.ledger()
+    assert [v["number"] for v in versions] == [1, 2]
+    assert sorted(id for v in versions for id in v["added"]) == sorted([*ids, versions[0]["added"][0]])
+    assert versions[1]["parent"] == versions[0]["id"]
+    pending = world.clone.gitdata("pending", "--exit-code", "--json").records[0]
+    assert (pending["unseen"] == []) == versions[1]["champion"]
+    assert pending["action"] == "nothing"
+
+
+def test_the_packages_weights_really_change_and_predict_in_order(world: World) -> None:
+    from gitdata.commands.models import version
+    from gitdata.commands.transfer import package_folder
+    from gitdata.training import package
+
+    start(world)
+    extend(world, "e", 30, 40)
+    world.clone.push()
+    world.server.wait()
+    repo = world.clone.repo
+    weights = []
+    for number in (1, 2):
+        with package_folder(repo, version(repo, f"lattice@{number}")[1]) as folder:
+            weights.append(package.read(folder).weights)
+    assert any((weights[0][name] != weights[1][name]).any() for name in weights[0])
+    new = world.lattice("new", 90, 92)
+    world.clone.gitdata("predict", "lattice@2", new, "-o", "predicted.csv")
+    lines = (world.clone.path / "predicted.csv").read_text().splitlines()
+    assert lines[0] == "W_max,P_peak"
+    assert len(lines) == 1 + 32
+    backwards = world.root / "backwards.csv"
+    header, *rows = new.read_text().splitlines()
+    backwards.write_text("\n".join([header, *reversed(rows)]) + "\n")
+    world.clone.gitdata("predict", "lattice@2", backwards, "-o", "backwards.csv")
+    assert (world.clone.path / "backwards.csv").read_text().splitlines()[:0:-1] == lines[1:]
+
+
+def train_blobs(world: World, id: str) -> list[str]:
+    chain = world.clone.repo.work_tree_snapshot().chain("lattice")
+    return [f.md5 for f in world.clone.repo.files_of(chain.extensions[id]) if f.split == "train"]
+
+
+def test_finetune_reads_no_train_blob_of_a_seen_extension(world: World) -> None:
+    """Proof by removal: the blobs are gone everywhere, and fine-tuning does not miss them; rehearsal does."""
+    start(world, **{'["finetune", "rehearse", "union"]': '"finetune"'})
+    base = world.clone.repo.work_tree_snapshot().chain("lattice").heads[0]
+    id = extend(world, "e", 30, 40)
+    for md5 in train_blobs(world, base):
+        for root in (world.server.store, world.server.path / "gitdata" / "cache"):
+            (root / "files" / "md5" / md5[:2] / md5[2:]).unlink()
+    world.clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1", "GITDATA_SKIP_PUSH": "1"})
+    world.clone.gitdata("push", f"lattice@{id[:8]}", code=0)
+    for md5 in train_blobs(world, base):
+        (world.server.store / "files" / "md5" / md5[:2] / md5[2:]).unlink()
+    refused = world.server.gitdata("train", "lattice", "--method", "rehearse", code=4)
+    assert train_blobs(world, base)[0] in refused.err
+    done = world.server.gitdata("train", "lattice", "--json")
+    assert done.records[0]["method"] == "finetune"
+    assert done.records[0]["unseen"] == [id]
+
+
+@pytest.mark.slow()
+@pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
+def test_a_trace_of_opened_files_shows_that_finetune_is_strict(world: World) -> None:
+    start(world, **{'["finetune", "rehearse", "union"]': '"finetune"'})
+    base = world.clone.repo.work_tree_snapshot().chain("lattice").heads[0]
+    id = extend(world, "e", 30, 40)
+    world.clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
+    import sys
+
+    trace = world.root / "trace"
+    command = ["strace", "-f", "-e", "trace=openat,open", "-o", trace, sys.executable, "-P", "-m", "gitdata"]
+    done = run(*command, "train", "lattice", cwd=world.server.path)
+    assert done.code in (0, 6), done
+    opened = trace.read_text()
+    places = {md5: f"{md5[:2]}/{md5[2:]}" for md5 in train_blobs(world, base) + train_blobs(world, id)}
+    assert not any(places[md5] in opened for md5 in train_blobs(world, base))
+    assert all(places[md5] in opened for md5 in train_blobs(world, id))
+
+
+def test_a_blob_that_is_nowhere_refuses_the_push(world: World) -> None:
+    start(world)
+    id = extend(world, "e", 30, 36)
+    before = world.server.git("rev-parse", "main")
+    cache = world.clone.repo.cache
+    md5 = train_blobs(world, id)[0]
+    (cache.root / "files" / "md5" / md5[:2] / md5[2:]).unlink()
+    store = fingerprint(world.server.store)
+    said = world.clone.push(ok=False)
+    assert md5 in said
+    assert world.server.git("rev-parse", "main") == before
+    assert fingerprint(world.server.store) == store
+
+
+def test_all_refs_of_a_push_are_looked_at(world: World) -> None:
+    start(world)
+    world.clone.git("checkout", "--quiet", "-b", "one")
+    first = extend(world, "one", 30, 34)
+    world.clone.git("checkout", "--quiet", "-b", "two", "main")
+    second = extend(world, "two", 34, 38)
+    world.clone.git("tag", "marked", "two")
+    world.clone.push("origin", "one", "two", "marked")
+    held = {path.parent.name + path.name for path in (world.server.store / "files" / "md5").rglob("*")}
+    assert {*train_blobs(world, second)} <= held
+    world.clone.git("checkout", "--quiet", "one")
+    assert {*train_blobs(world, first)} <= held
+
+
+def test_branches_that_extend_in_parallel_merge_without_conflict_and_train_once(world: World) -> None:
+    start(world)
+    world.clone.git("checkout", "--quiet", "-b", "side")
+    ours = extend(world, "side", 30, 34)
+    world.clone.git("checkout", "--quiet", "main")
+    theirs = extend(world, "main", 34, 38)
+    world.clone.git("merge", "--quiet", "--no-edit", "side")
+    status = world.clone.gitdata("status", "--json").records[0]
+    assert len(status["heads"]) == 2
+    assert len(status["double_versions"]) == 1
+    world.clone.push()
+    world.server.wait()
+    newest = world.server.ledger()[-1]
+    assert sorted(newest["added"]) == sorted([ours, theirs])
+    joined = extend(world, "joined", 38, 40)
+    chain = world.clone.repo.work_tree_snapshot().chain("lattice")
+    assert chain.heads == (joined,)
+    assert set(chain.extensions[joined].parents) == {ours, theirs}
+
+
+def test_training_away_from_the_deployment_branch_is_an_experiment_and_its_merge_is_gated_as_it_is(world: World) -> None:
+    start(world)
+    champion = world.server.ledger()[0]
+    world.clone.git("checkout", "--quiet", "-b", "side")
+    extend(world, "side", 30, 38)
+    world.clone.push("origin", "side")
+    world.server.wait()
+    done = world.server.gitdata("train", "lattice", "--at", "side", "--json").records[0]
+    assert (done["verdict"], done["champion"]) == ("experiment", False)
+    assert world.server.ledger()[0]["id"] == champion["id"]
+    world.clone.git("checkout", "--quiet", "main")
+    world.clone.git("merge", "--quiet", "side")
+    world.clone.push()
+    world.server.wait()
+    versions = world.server.ledger()
+    assert len(versions) == 2
+    assert versions[1]["id"] == done["id"]
+    assert versions[1]["verdict"] != "experiment"
+
+
+def test_test_rows_alone_measure_and_do_not_train(world: World) -> None:
+    start(world)
+    before = world.server.ledger()
+    world.clone.gitdata("extend", "lattice", "--test", world.lattice("tests", 30, 34), "-m", "more tests")
+    world.clone.push()
+    world.server.wait()
+    after = world.server.ledger()
+    assert [v["id"] for v in after] == [v["id"] for v in before]
+    assert after[0]["metrics"] != before[0]["metrics"]
+    assert world.clone.repo.work_tree_snapshot().chain("lattice").extensions
+    assert world.server.gitdata("train", "lattice", "--json").records[0]["action"] == "nothing"
+
+
+def test_without_test_rows_a_version_waits_and_is_gated_when_they_come(world: World) -> None:
+    world.clone.declare()
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 20), "-m", "no tests yet")
+    world.clone.commit("model")
+    world.clone.push()
+    world.server.wait()
+    (waiting,) = world.server.ledger()
+    assert (waiting["verdict"], waiting["champion"]) == ("waiting", False)
+    asked = world.clone.gitdata("predict", "lattice", world.lattice("new", 90, 91), "-o", "p.csv", code=2)
+    assert "no champion" in asked.err
+    world.clone.gitdata("extend", "lattice", "--test", world.lattice("tests", 30, 36), "-m", "tests")
+    world.clone.push()
+    world.server.wait()
+    (version,) = world.server.ledger()
+    assert (version["id"], version["verdict"], version["champion"]) == (waiting["id"], "accepted", True)
+
+
+def test_a_revert_of_the_last_extension_goes_back_to_the_clean_version(world: World) -> None:
+    start(world)
+    extend(world, "e", 30, 40)
+    world.clone.push()
+    world.server.wait()
+    versions = world.server.ledger()
+    world.clone.git("revert", "--no-edit", "HEAD")
+    world.clone.push()
+    world.server.wait()
+    after = world.server.ledger()
+    assert [v["champion"] for v in after] == [True, False]
+    assert len(after) == len(versions)
+
+
+def test_a_person_goes_back_and_no_wake_up_undoes_it(world: World) -> None:
+    start(world)
+    extend(world, "e", 30, 40)
+    world.clone.push()
+    world.server.wait()
+    world.clone.gitdata("promote", "lattice@2")
+    world.clone.gitdata("promote", "lattice@1", "-m", "version 2 misbehaves")
+    assert [v["champion"] for v in world.server.ledger()] == [True, False]
+    assert world.server.gitdata("train", "lattice", "--json").records[0]["action"] == "nothing"
+    assert [v["champion"] for v in world.server.ledger()] == [True, False]
+
+
+def test_a_confirming_policy_leaves_the_champion_to_a_person(world: World) -> None:
+    start(world, **{'policy = "automatic"': 'policy = "confirm"'})
+    (version,) = world.server.ledger()
+    assert (version["verdict"], version["champion"]) == ("waiting", False)
+    world.clone.gitdata("promote", "lattice@1", "-m", "looks good")
+    (version,) = world.server.ledger()
+    assert (version["verdict"], version["champion"], version["reason"]) == ("accepted", True, "looks good")
+
+
+def test_without_a_server_training_is_local(world: World) -> None:
+    world.clone.git("remote", "remove", "origin")
+    world.clone.declare()
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 20), "--test", "0.2")
+    world.clone.commit()
+    assert world.clone.gitdata("train", "lattice", "--json").records[0]["champion"]
+    assert world.clone.gitdata("train", "lattice", "--json").records[0]["action"] == "nothing"
+    assert world.clone.git("rev-parse", "--verify", "refs/heads/gitdata/models")
+    extend(world, "e", 20, 24)
+    dry = world.clone.gitdata("train", "lattice", "--dry-run", "--json").records[0]
+    assert (dry["action"], len(world.clone.gitdata("models", "--json").records)) == ("train", 1)
+
+
+def test_a_training_clone_publishes_to_the_server(world: World) -> None:
+    world.clone.declare()
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 20), "--test", "0.2")
+    world.clone.commit()
+    world.clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
+    assert world.clone.gitdata("train", "lattice", "--json").records[0]["champion"]
+    assert world.server.ledger()[0]["champion"]
+    assert world.clone.git("for-each-ref", "refs/heads/gitdata") == ""
+    extend(world, "unpushed", 20, 26)
+    assert world.clone.gitdata("train", "lattice", "--json").records[0]["verdict"] == "experiment"
+
+
+def test_pushes_during_a_training_are_not_missed(world: World) -> None:
+    """Three pushes in a row, while the runner of the first is at work: all are seen, each once."""
+    world.clone.declare()
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 30), "--test", "0.15", "-m", "base")
+    world.clone.commit("model")
+    world.clone.push()
+    ids = []
+    for number in range(3):
+        ids.append(extend(world, f"e{number}", 30 + 4 * number, 34 + 4 * number))
+        world.clone.push()
+    world.server.wait()
+    added = [id for v in world.server.ledger() for id in v["added"]]
+    assert len(added) == len(set(added)) == 4 or world.server.ledger()[-1]["verdict"] == "refused"
+    assert set(ids) <= set(added)
+    assert world.server.gitdata("train", "lattice", "--json").records[0]["action"] == "nothing"

@@ -1,0 +1,154 @@
+"""The world that flows are told in: a server, clones, and rows of real lattice simulations."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gitdata.automation.demo import DECLARATION, SOURCE
+from gitdata.automation.jobs import Job, Spool
+from gitdata.automation.watch import wait_until_idle
+from gitdata.repo import Repo
+
+PATIENCE = 240.0
+
+
+@dataclass(frozen=True)
+class Done:
+    """A finished command: exit code and what it printed."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def records(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in self.out.splitlines()]
+
+
+def run(*command: str | Path, cwd: Path, stdin: str | None = None, env: dict[str, str] | None = None) -> Done:
+    finished = subprocess.run(
+        [str(part) for part in command],
+        cwd=cwd,
+        input=stdin,
+        stdin=subprocess.DEVNULL if stdin is None else None,
+        capture_output=True,
+        text=True,
+        env={**os.environ, **(env or {})},
+        check=False,
+    )
+    return Done(finished.returncode, finished.stdout, finished.stderr)
+
+
+@dataclass(frozen=True)
+class Place:
+    """A folder in which commands are run."""
+
+    path: Path
+
+    def git(self, *arguments: str | Path, env: dict[str, str] | None = None, ok: bool = True) -> str:
+        done = run("git", *arguments, cwd=self.path, env=env)
+        assert (done.code == 0) == ok, (arguments, done)
+        return (done.out + done.err).strip()
+
+    def gitdata(self, *arguments: str | Path, env: dict[str, str] | None = None, code: int = 0) -> Done:
+        done = run(sys.executable, "-P", "-m", "gitdata", *arguments, cwd=self.path, env=env)
+        assert done.code == code, (arguments, done)
+        assert "Traceback" not in done.err, done.err
+        return done
+
+    @property
+    def repo(self) -> Repo:
+        return Repo(self.path)
+
+
+class Clone(Place):
+    """A work tree."""
+
+    def commit(self, message: str = "change", *paths: str) -> str:
+        self.git("add", "--all", *paths)
+        self.git("commit", "--quiet", "-m", message)
+        return self.git("rev-parse", "HEAD")
+
+    def push(self, *arguments: str, ok: bool = True) -> str:
+        return self.git("push", *(arguments or ("origin", "HEAD:main")), ok=ok)
+
+    def declare(self, name: str = "lattice", text: str = "", **replacements: str) -> None:
+        """Write a model file; `replacements` change words of the demo's declaration, short epochs by default."""
+        content = text or DECLARATION.replace("epochs = 200", "epochs = 20")
+        for old, new in replacements.items():
+            assert old in content, old
+            content = content.replace(old, new)
+        path = self.path / "models" / f"{name}.toml"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(content)
+
+
+class Server(Place):
+    """A bare repository whose hook retrains."""
+
+    @property
+    def spool(self) -> Spool:
+        return Spool(self.path / "gitdata")
+
+    def wait(self) -> Job:
+        """Wait for the runner; the last job, which must have succeeded."""
+        assert wait_until_idle(self.spool, PATIENCE), "the runner did not end"
+        job = self.spool.jobs()[-1]
+        assert job.state == "done", (job, (self.spool.logs / f"{job.id}.log").read_text())
+        return job
+
+    def ledger(self) -> list[dict[str, Any]]:
+        return self.gitdata("models", "--json").records
+
+    @property
+    def store(self) -> Path:
+        return self.path / "gitdata" / "remote"
+
+
+@dataclass(frozen=True)
+class World:
+    root: Path
+    server: Server
+    clone: Clone
+
+    @classmethod
+    def make(cls, root: Path, *, init: bool = True) -> World:
+        server, clone = Server(root / "server.git"), Clone(root / "clone")
+        run("git", "init", "--quiet", "--bare", "--initial-branch=main", server.path, cwd=root)
+        run("git", "init", "--quiet", "--initial-branch=main", clone.path, cwd=root)
+        clone.git("remote", "add", "origin", str(server.path))
+        if init:
+            server.gitdata("install", "--server")
+            clone.gitdata("init")
+        return cls(root, server, clone)
+
+    def another_clone(self, name: str = "another") -> Clone:
+        other = Clone(self.root / name)
+        run("git", "clone", "--quiet", self.server.path, other.path, cwd=self.root)
+        other.gitdata("init")
+        return other
+
+    def lattice(self, name: str, first: int, last: int) -> Path:
+        """A CSV file with the lattice runs `first` up to but not including `last`, in time order."""
+        header, *lines = SOURCE.read_text().splitlines()
+        path = self.root / "incoming" / f"{name}.csv"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n".join([header, *lines[16 * first : 16 * last]]) + "\n")
+        return path
+
+
+def fingerprint(*folders: Path) -> dict[str, str]:
+    """Every file below some folders with the digest of its content: what must not have changed."""
+    found = {}
+    for folder in folders:
+        for path in sorted(folder.rglob("*")):
+            if path.is_file() and not path.is_symlink():
+                found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+    return found

@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
 from world import Clone, Server, World
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
@@ -37,7 +36,7 @@ def plain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
                 patch.delenv(name)
         for name, value in settings.items():
             patch.setenv(name, value)
-        (home / ".gitconfig").write_text("[init]\n\tdefaultBranch = main\n[protocol \"file\"]\n\tallow = always\n")
+        (home / ".gitconfig").write_text('[init]\n\tdefaultBranch = main\n[protocol "file"]\n\tallow = always\n')
         yield
 
 
@@ -49,23 +48,23 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-@pytest.fixture()
+@pytest.fixture
 def world(tmp_path: Path) -> World:
     """A server that retrains and a clone with gitdata in it."""
     return World.make(tmp_path)
 
 
-@pytest.fixture()
+@pytest.fixture
 def clone(world: World) -> Clone:
     return world.clone
 
 
-@pytest.fixture()
+@pytest.fixture
 def server(world: World) -> Server:
     return world.server
 
 
-@pytest.fixture()
+@pytest.fixture
 def write(tmp_path: Path) -> Callable[[str, str | bytes], Path]:
     """Write a file beside the repositories; its path."""
 

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from gitdata.automation import hooks
 from gitdata.automation.demo import DECLARATION, SOURCE
 from gitdata.automation.jobs import Job, Spool
 from gitdata.automation.watch import wait_until_idle
+from gitdata.commands.init import init as initialise
 from gitdata.repo import Repo
 
 PATIENCE = 240.0
@@ -125,8 +127,9 @@ class World:
         run("git", "init", "--quiet", "--initial-branch=main", clone.path, cwd=root)
         clone.git("remote", "add", "origin", str(server.path))
         if init:
-            server.gitdata("install", "--server")
-            clone.gitdata("init")
+            hooks.install(server.repo, server=True)
+            initialise(clone.repo)
+            hooks.install(clone.repo)
         return cls(root, server, clone)
 
     def another_clone(self, name: str = "another") -> Clone:

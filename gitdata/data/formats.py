@@ -36,8 +36,7 @@ def read(path: Path, schema: Schema | None = None, *, suffix: str | None = None)
     _require_readable(path)
     kind = (suffix if suffix is not None else path.suffix).lower()
     if kind in CSV_SUFFIXES:
-        texts = frozenset(f.name for f in schema.fields if f.dtype == TEXT) if schema else frozenset()
-        columns = _read_csv(path, CSV_SUFFIXES[kind], texts)
+        columns = _read_csv(path, CSV_SUFFIXES[kind], schema or Schema(()))
     elif kind in HDF5_SUFFIXES:
         columns = _read_hdf5(path)
     else:
@@ -133,19 +132,22 @@ def _cast(array: NDArray[Any], dtype: str | None, name: str, path: Path) -> NDAr
 # --- CSV -----------------------------------------------------------------------------------------------------
 
 
-def _read_csv(path: Path, delimiter: str, texts: frozenset[str]) -> Columns:
-    """The columns of a CSV file; those in `texts` are text, whatever they look like."""
+def _read_csv(path: Path, delimiter: str, schema: Schema) -> Columns:
+    """The columns of a CSV file; what `schema` says is text is text, whatever it looks like."""
     import pyarrow as pa
 
     names = _header(path, delimiter)
-    table = _parse_csv(path, delimiter, names, texts & set(names))
+    texts = {field.name for field in schema.fields if field.dtype == TEXT} & set(names)
+    numbers = {field.name for field in schema.fields if field.dtype != TEXT}
+    table = _parse_csv(path, delimiter, names, texts)
     kinds = {name: table.schema.field(name).type for name in names}
     integers = {name for name, kind in kinds.items() if pa.types.is_integer(kind)}
     plain = integers | {n for n, k in kinds.items() if pa.types.is_floating(k) or pa.types.is_string(k)}
     plain |= {n for n, k in kinds.items() if pa.types.is_boolean(k) and table.column(n).null_count == 0}
-    as_text = set(names) - plain | _labels(path, delimiter, names, integers)
+    plain |= {n for n, k in kinds.items() if pa.types.is_null(k) and n in numbers}  # every cell is empty
+    as_text = (set(names) - plain) | (_labels(path, delimiter, names, integers) - numbers)
     if as_text:
-        table = _parse_csv(path, delimiter, names, as_text | (texts & set(names)))
+        table = _parse_csv(path, delimiter, names, as_text | texts)
     return {name: _column(table.column(name)) for name in names}
 
 
@@ -167,6 +169,11 @@ def _header(path: Path, delimiter: str) -> list[str]:
         head = file.read(1 << 20)
         if b"\0" in head:
             raise Mendable(f"'{path}' holds NUL bytes: it is no CSV file.", "Nothing was changed.")
+        quotes = head.count(b'"') + sum(piece.count(b'"') for piece in iter(lambda: file.read(1 << 20), b""))
+    if quotes % 2:
+        raise Mendable(
+            f"'{path}' ends inside a quoted text: it was cut off, or a quote is missing.", "Correct the file."
+        )
     try:
         lines = io.StringIO(head.decode("utf-8-sig", errors="strict" if len(head) < 1 << 20 else "ignore"), newline="")
     except UnicodeDecodeError as error:
@@ -180,9 +187,7 @@ def _header(path: Path, delimiter: str) -> list[str]:
     return names
 
 
-def _parse_csv(
-    path: Path, delimiter: str, names: list[str], texts: frozenset[str] | set[str], only: Sequence[str] = ()
-) -> Any:
+def _parse_csv(path: Path, delimiter: str, names: list[str], texts: set[str], only: Sequence[str] = ()) -> Any:
     """The table as Arrow infers it, `texts` as strings. Raises Mendable with the line where it is malformed."""
     import pyarrow as pa
     from pyarrow import csv

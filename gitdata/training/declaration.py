@@ -81,6 +81,9 @@ class Network(_Table):
     @field_validator("layers", mode="before")
     @classmethod
     def _as_tuple(cls, value: Any) -> Any:
+        for layer in value if isinstance(value, list) else ():
+            if isinstance(layer, str) and layer not in ACTIVATIONS:
+                raise ValueError(f"there is no layer {layer!r}{_nearest(layer, ACTIVATIONS)}")
         return tuple(value) if isinstance(value, list) else value
 
     @model_validator(mode="after")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 
 import pytest
-
 from world import World, fingerprint, run
 
 
@@ -32,16 +31,23 @@ def extend(world: World, name: str, first: int, last: int, *more: str) -> str:
 
 def test_pushes_retrain_each_extension_once_and_never_reject_a_person(world: World) -> None:
     start(world)
-    ids = [extend(world, f"e{n}", 30 + 8 * n, 38 + 8 * n) for n in range(2)]
-    for _ in ids:  # the second push has nothing new: it must not train again
+    ids = []
+    for number in range(2):
+        ids.append(extend(world, f"e{number}", 30 + 8 * number, 38 + 8 * number))
         world.clone.push()  # a fast-forward although the server recorded a model meanwhile
         world.server.wait()
+    (world.clone.path / "notes.txt").write_text("nothing that a model learns from")
+    world.clone.commit()
+    world.clone.push()
+    world.server.wait()
     versions = world.server.ledger()
-    assert [v["number"] for v in versions] == [1, 2]
-    assert sorted(id for v in versions for id in v["added"]) == sorted([*ids, versions[0]["added"][0]])
-    assert versions[1]["parent"] == versions[0]["id"]
+    assert [v["number"] for v in versions] == [1, 2, 3]
+    added = [id for v in versions for id in v["added"]]
+    assert added[1:] == ids or versions[1]["verdict"] == "refused"
+    champion = next(v for v in versions if v["champion"])
+    assert champion["added"]
     pending = world.clone.gitdata("pending", "--exit-code", "--json").records[0]
-    assert (pending["unseen"] == []) == versions[1]["champion"]
+    assert (pending["unseen"] == []) == versions[2]["champion"]
     assert pending["action"] == "nothing"
 
 
@@ -96,7 +102,7 @@ def test_finetune_reads_no_train_blob_of_a_seen_extension(world: World) -> None:
     assert done.records[0]["unseen"] == [id]
 
 
-@pytest.mark.slow()
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("strace") is None, reason="strace is not installed")
 def test_a_trace_of_opened_files_shows_that_finetune_is_strict(world: World) -> None:
     start(world, **{'["finetune", "rehearse", "union"]': '"finetune"'})
@@ -163,7 +169,9 @@ def test_branches_that_extend_in_parallel_merge_without_conflict_and_train_once(
     assert set(chain.extensions[joined].parents) == {ours, theirs}
 
 
-def test_training_away_from_the_deployment_branch_is_an_experiment_and_its_merge_is_gated_as_it_is(world: World) -> None:
+def test_training_away_from_the_deployment_branch_is_an_experiment_and_its_merge_is_gated_as_it_is(
+    world: World,
+) -> None:
     start(world)
     champion = world.server.ledger()[0]
     world.clone.git("checkout", "--quiet", "-b", "side")

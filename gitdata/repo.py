@@ -14,10 +14,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
-from gitdata.data import pointer
+from gitdata.data import pointer, pointerfile
 from gitdata.data.chain import Chain, MissingParents, missing_parents
 from gitdata.data.ledger import Entry, Ledger, LedgerError, decode_verdict
-from gitdata.data.pointer import Attachment, Extension, File, PointerError
+from gitdata.data.pointer import Attachment, Extension, File
+from gitdata.data.pointerfile import PointerError
 from gitdata.errors import DataUnavailable, Mendable, TryAgain
 from gitdata.storage import config
 from gitdata.storage.cache import Blob, Cache
@@ -221,7 +222,7 @@ class Repo:
         for name in (upstream, "origin"):
             if name in remotes:
                 return name
-        return next(iter(remotes)) if len(remotes) == 1 else None
+        return min(remotes) if len(remotes) == 1 else None
 
     @property
     def ledger_ref(self) -> str:
@@ -290,7 +291,7 @@ class Repo:
                 "There is no git remote, so there is no place for blobs beside this clone.",
                 "Add one (`git remote add origin URL`), or name a store: `dvc remote add -d NAME URL`.",
             )
-        url = self.git.remotes().get(name, name)
+        url = self.git.remote_url(name) if name in self.git.remotes() else name
         if folder := _local_folder(url, self.top):
             return str(_git_folder_of(folder, name) / "gitdata" / "remote")
         if remote := _over_ssh(url):
@@ -324,7 +325,7 @@ class Repo:
         """The listing of an extension, from the pointer or, for a long one, from its sidecar in the cache."""
         if extension.files is not None:
             return extension.files
-        files = pointer.files_from_json(_json(self.cache.read(self.sidecar(extension, "listing.json"))))
+        files = pointerfile.files_from_json(_json(self.cache.read(self.sidecar(extension, "listing.json"))))
         if pointer.listing_digest(files) != extension.listing:
             raise DataUnavailable(
                 f"The listing of {extension.dataset}@{extension.version} is not the one its pointer names.",
@@ -352,7 +353,7 @@ def read_pointer(path: str, content: bytes) -> Extension | None:
     if match is None or pointer.split_stem(match["stem"]) is None:
         return None
     try:
-        extension = pointer.decode(content, match["stem"])
+        extension = pointerfile.decode(content, match["stem"])
     except PointerError as error:
         raise DataUnavailable(
             f"The pointer {path} is damaged: {error}.", f"Restore it: `git checkout HEAD -- {path}`."
@@ -381,7 +382,7 @@ def _ledger(model: str, files: Mapping[str, bytes]) -> Ledger:
         for name, content in sorted(files.items()):
             if name.endswith(".dvc"):
                 stem = name.removesuffix(".dvc")
-                version, number = pointer.decode_model(content, stem)
+                version, number = pointerfile.decode_model(content, stem)
                 if f"{stem}.verdict" not in files:
                     raise LedgerError(f"version {stem} has no verdict")
                 entries[version.id] = Entry(number, version, decode_verdict(files[f"{stem}.verdict"]))

@@ -121,7 +121,7 @@ def _stand_alone(repository: Git) -> None:
         ("commit.gpgSign", "false"),
     ):
         repository.run("config", key, value)
-    if repository.config("core.hooksPath") is not None:
+    if repository.config("core.hookspath") is not None:
         repository.run("config", "core.hooksPath", str(repository.common / "hooks"))
 
 

@@ -17,7 +17,7 @@ from gitdata.canonical import readable_json
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.rowsource import count
 from gitdata.commands.transfer import sidecar_bytes, sidecar_json
-from gitdata.data import pointer
+from gitdata.data import pointer, pointerfile
 from gitdata.data.chain import Chain, next_version
 from gitdata.data.pointer import Attachment, Directory, Extension, File, Policy
 from gitdata.data.schema import Schema
@@ -413,12 +413,12 @@ def _store(repo: Repo, draft: Extension, parts: Sequence[Part], sources: Sequenc
     files = tuple(sorted(file for file, _ in sources))
     draft = replace(draft, files=files, listing=pointer.listing_digest(files), rows=pointer.row_counts(files))
     sidecars = [_sidecar(repo, ROW_INDEX, _index(parts, files))]
-    slim = pointer.fit_inline(replace(draft, sidecars=tuple(sidecars)))
+    slim = pointerfile.fit_inline(replace(draft, sidecars=tuple(sidecars)))
     if slim.schema is None:
         assert draft.schema is not None
         sidecars.append(_sidecar(repo, "schema.json", readable_json(draft.schema.to_json())))
     if slim.files is None:
-        sidecars.append(_sidecar(repo, "listing.json", readable_json(pointer.files_to_json(files))))
+        sidecars.append(_sidecar(repo, "listing.json", readable_json(pointerfile.files_to_json(files))))
     places = {file.place: Blob(file.md5, file.size, file.sha256) for file in files}
     places |= {a.path: Blob(a.md5, a.size, a.sha256) for a in sidecars}
     blob, content = directory_object(places)
@@ -444,7 +444,7 @@ def _sidecar(repo: Repo, name: str, content: bytes) -> Attachment:
 
 def _write_pointer(repo: Repo, extension: Extension, message: str | None) -> Path:
     path = repo.top / DATASETS / extension.dataset / f"{extension.stem}.dvc"
-    durable.write(path, pointer.encode(extension))
+    durable.write(path, pointerfile.encode(extension))
     try:
         repo.git.stage(path)
     except BaseException:

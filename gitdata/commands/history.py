@@ -6,7 +6,8 @@ from typing import Any
 
 from gitdata.commands.records import Record
 from gitdata.data.chain import Chain
-from gitdata.data.pointer import Extension, extension_record
+from gitdata.data.pointer import Extension
+from gitdata.data.pointerfile import extension_record
 from gitdata.repo import DATASETS, Repo
 
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gitdata.commands.init import DVC_IGNORED
-from gitdata.data import pointer
+from gitdata.data import pointerfile
 from gitdata.data.ledger import Entry, Ledger, encode_verdict
 from gitdata.errors import TryAgain
 from gitdata.repo import LEDGER_REF, MODELS, Repo
@@ -63,7 +63,7 @@ def version_files(entry: Entry, card: str) -> dict[str, bytes | None]:
     """The files that a new version adds to the ledger."""
     stem = f"{MODELS}/{entry.version.model}/{entry.stem}"
     return {
-        f"{stem}.dvc": pointer.encode_model(entry.version, entry.number),
+        f"{stem}.dvc": pointerfile.encode_model(entry.version, entry.number),
         f"{stem}.verdict": encode_verdict(entry.verdict),
         f"{stem}.md": card.encode(),
     }

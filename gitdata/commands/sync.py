@@ -13,8 +13,9 @@ from pathlib import Path
 
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.transfer import blobs_of, check_directory, fetch_extensions, open_remote
-from gitdata.data import pointer
-from gitdata.data.pointer import Extension, PointerError
+from gitdata.data import pointer, pointerfile
+from gitdata.data.pointer import Extension
+from gitdata.data.pointerfile import PointerError
 from gitdata.errors import DataUnavailable, Mendable
 from gitdata.repo import DATASETS, MODELS, Purpose, Repo, Snapshot, blob_of, read_pointer
 from gitdata.storage.cache import Blob
@@ -138,7 +139,7 @@ def _package(path: str, content: bytes) -> list[Blob]:
     if match is None:
         return []
     try:
-        version, _ = pointer.decode_model(content, match["stem"])
+        version, _ = pointerfile.decode_model(content, match["stem"])
     except PointerError as error:
         raise DataUnavailable(f"The pointer {path} is damaged: {error}.", "Restore it from git.") from error
     return [*(blob_of(file) for file in version.files), Blob(f"{version.directory.md5}.dir", None)]

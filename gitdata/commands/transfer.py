@@ -28,7 +28,7 @@ def open_remote(repo: Repo, purpose: Purpose, git_remote: str | None = None) -> 
     """The DVC remote that belongs to a git remote."""
     from gitdata.storage.remote import Remote
 
-    shared = repo.git.config("core.sharedRepository") not in (None, "false", "umask", "0")
+    shared = repo.git.config("core.sharedrepository") not in (None, "false", "umask", "0")
     return Remote(repo.blob_remote(purpose, git_remote), repo.top / ".dvc", shared=shared)
 
 

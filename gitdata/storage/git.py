@@ -11,6 +11,7 @@ import os
 import subprocess
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 from gitdata.errors import GitdataError, Mendable, TryAgain
@@ -41,10 +42,11 @@ FALLBACK_IDENTITY = {"NAME": "gitdata", "EMAIL": "gitdata@localhost"}
 class GitFailed(GitdataError):
     """A git command failed; `stderr` is what it said. A bug of ours, unless the caller knows better."""
 
-    def __init__(self, arguments: Sequence[str], status: int, stderr: str) -> None:
+    def __init__(self, arguments: Sequence[str], status: int, stderr: str, stdout: str = "") -> None:
         super().__init__(f"git {' '.join(arguments[:3])} failed ({status}): {stderr.strip()}")
         self.status = status
         self.stderr = stderr
+        self.stdout = stdout
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +71,6 @@ def scrubbed_environment(extra: Mapping[str, str] | None = None) -> dict[str, st
 class Git:
     """A git repository: its work tree (None if bare), its own git folder and the one that worktrees share."""
 
-    __slots__ = ("common", "folder", "work_tree")
-
     def __init__(self, folder: Path, common: Path, work_tree: Path | None) -> None:
         self.folder = folder
         self.common = common
@@ -81,16 +81,15 @@ class Git:
         """The repository that `start` lies in. Raises Mendable where there is none."""
         if not start.is_dir():
             raise Mendable(f"'{start}' is not a folder.", "Name a folder inside a git repository.")
-        questions = ["--is-bare-repository", "--absolute-git-dir", "--git-common-dir"]
+        questions = ["--is-bare-repository", "--absolute-git-dir", "--git-common-dir", "--show-toplevel"]
         try:
-            answer = _run(["rev-parse", *questions], start).decode().splitlines()
-            bare, folder, common = answer[0] == "true", Path(answer[1]), Path(answer[2])
-            common = (start / common).resolve()
-            if bare:
-                return cls(folder, common, None)
-            top = _run(["rev-parse", "--show-toplevel"], start).decode().removesuffix("\n")
-            return cls(folder, common, Path(top))
+            answer = _run(["rev-parse", *questions], start).decode(errors="surrogateescape")
+            _, folder, common, top = answer.removesuffix("\n").split("\n", 3)
+            return cls(Path(folder), (start / common).resolve(), Path(top))
         except GitFailed as error:
+            if error.stdout.startswith("true\n"):  # a bare repository answers all but the last question
+                _, folder, common = error.stdout.splitlines()[:3]
+                return cls(Path(folder), (start / common).resolve(), None)
             if "dubious ownership" in error.stderr:
                 raise Mendable(f"Git does not trust '{start}': another user owns it.", error.stderr.strip()) from error
             if "work tree" in error.stderr:
@@ -168,8 +167,16 @@ class Git:
         contents = self.objects(entry.object for entry in entries)
         return {entry.path: contents[entry.object] for entry in entries}
 
+    @cached_property
+    def settings(self) -> dict[str, str]:
+        """Git's configuration as it holds here, in one process; of a key that stands twice the last value."""
+        entries = self.run("config", "--list", "-z").decode(errors="surrogateescape").split("\0")
+        pairs = (entry.partition("\n") for entry in entries if entry)
+        return {key: value if newline else "true" for key, newline, value in pairs}
+
     def config(self, key: str) -> str | None:
-        return self.try_text("config", "--get", key)
+        """A setting; section and name in lower case, as git lists them."""
+        return self.settings.get(key)
 
     def branch(self) -> str | None:
         """The checked-out branch, also when unborn; None for a detached HEAD."""
@@ -181,10 +188,14 @@ class Git:
         pairs = (line.split(" ", 1) for line in listing.splitlines())
         return {name.removeprefix("refs/heads/"): commit for commit, name in pairs}
 
-    def remotes(self) -> dict[str, str]:
-        """Names and URLs of the git remotes, `url.*.insteadOf` applied."""
-        names = self.text("remote").splitlines()
-        return {name: self.text("remote", "get-url", "--", name) for name in names}
+    def remotes(self) -> frozenset[str]:
+        """The names of the git remotes."""
+        keys = (key for key in self.settings if key.startswith("remote.") and key.endswith(".url"))
+        return frozenset(key.removeprefix("remote.").removesuffix(".url") for key in keys)
+
+    def remote_url(self, name: str) -> str:
+        """The URL of a remote, with `url.*.insteadOf` applied."""
+        return self.text("remote", "get-url", "--", name)
 
     def hooks_folder(self) -> Path:
         """Where git looks for hooks, with core.hooksPath and worktrees respected."""
@@ -261,7 +272,7 @@ class Git:
         finally:
             index.unlink(missing_ok=True)
         parents = ["-p", parent] if parent else []
-        sign = ["-S"] if self.config("commit.gpgSign") == "true" else []
+        sign = ["-S"] if self.config("commit.gpgsign") == "true" else []
         arguments = ["commit-tree", *sign, *parents, "-m", message, tree]
         return self.run(*arguments, environment=self.identity()).decode().strip()
 
@@ -352,7 +363,8 @@ def _run(
     except FileNotFoundError as error:
         raise Mendable("git was not found.", "Install git 2.34 or newer and put it on the PATH.") from error
     if done.returncode != 0:
-        raise GitFailed(arguments, done.returncode, done.stderr.decode(errors="replace"))
+        said = (done.stderr.decode(errors="replace"), done.stdout.decode(errors="surrogateescape"))
+        raise GitFailed(arguments, done.returncode, *said)
     return done.stdout
 
 

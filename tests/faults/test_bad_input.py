@@ -328,21 +328,27 @@ def test_a_store_inside_the_clone_satisfies_no_push(based: Clone, call: Call) ->
     assert not (based.path / "store").exists()
 
 
+DATA = '[data]\ndataset = "d"\noutputs = ["y"]\n'
+NETWORK = '[network]\nlayers = [{ dense = "outputs" }]\n'
+
+
 @pytest.mark.parametrize(
     ("text", "says"),
     [
         ("[data\n", "line 1"),
         ("", "'data' is missing"),
-        ('[data]\ndataset = "d"\noutputs = ["y"]\n[network]\nlayers = [{ dense = "outputs" }]\n[trainig]\n', "is 'training' meant?"),
-        ('[data]\ndataset = "d"\noutputs = ["y"]\n[network]\nlayers = [{ dense = 4 }]\n', 'dense = "outputs"'),
-        ('[data]\ndataset = "d"\noutputs = ["y"]\n[network]\nlayers = ["rleu", { dense = "outputs" }]\n', "relu"),
-        ('[data]\ndataset = "d"\noutputs = ["z"]\n[network]\nlayers = [{ dense = "outputs" }]\n', "no field 'z'"),
-        ('[data]\ndataset = "e"\noutputs = ["y"]\n[network]\nlayers = [{ dense = "outputs" }]\n', "no dataset 'e'"),
-        ('[data]\ndataset = "d"\noutputs = ["y"]\n[network]\nlayers = [{ dense = "outputs" }]\n[deployment]\nbranch = "release"\n', "'release' exists nowhere"),
-        ('[data]\ndataset = "d"\noutputs = ["y"]\n[network]\nlayers = [{ dense = 99999999 }, { dense = "outputs" }]\n', "65536"),
-        ('[data]\ndataset = "d"\noutputs = ["y"]\ntransform = { a = "log" }\n[network]\nlayers = [{ dense = "outputs" }]\n[training]\nepochs = 0\n', "epochs"),
+        (DATA + NETWORK + "[trainig]\n", "is 'training' meant?"),
+        (DATA + "[network]\nlayers = [{ dense = 4 }]\n", 'dense = "outputs"'),
+        (DATA + '[network]\nlayers = ["rleu", { dense = "outputs" }]\n', "is 'relu' meant?"),
+        (DATA + '[network]\nlayers = [{ dense = 99999999 }, { dense = "outputs" }]\n', "65536"),
+        (DATA.replace('"y"', '"z"') + NETWORK, "no field 'z'"),
+        (DATA.replace('"d"', '"e"') + NETWORK, "no dataset 'e'"),
+        (DATA + NETWORK + '[deployment]\nbranch = "release"\n', "'release' exists nowhere"),
+        (DATA + NETWORK + "[training]\nepochs = 0\n", "training.epochs"),
+        (DATA + NETWORK + '[training]\nloss = "mea"\n', "is 'mae' meant?"),
+        (DATA + NETWORK + '[retraining]\nmethod = ["union", "none"]\n', "finetune"),
     ],
-)  # fmt: skip
+)
 def test_a_bad_model_file(based: Clone, call: Call, text: str, says: str) -> None:
     based.declare("m", text or "\n")
     based.commit("model")

@@ -11,23 +11,25 @@ from hypothesis import strategies as st
 from strategies import extension, extensions, hex64, model_versions, versions
 
 from gitdata.data.pointer import (
-    INLINE_BYTES,
     Attachment,
     Extension,
     File,
     ModelVersion,
+    extension_id,
+    is_safe_path,
+    listing_digest,
+    row_counts,
+)
+from gitdata.data.pointerfile import (
+    INLINE_BYTES,
     PointerError,
     decode,
     decode_model,
     encode,
     encode_model,
-    extension_id,
     files_from_json,
     files_to_json,
     fit_inline,
-    is_safe_path,
-    listing_digest,
-    row_counts,
 )
 
 

@@ -1,0 +1,93 @@
+"""The command line: parse, call a command, print. Errors become exit codes here and nowhere else."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from typing import Annotated, Any
+
+import typer
+
+from gitdata import __version__
+from gitdata.cli import data, models, runner
+from gitdata.cli.shared import app
+from gitdata.errors import INTERRUPTED, GitdataError, Mendable
+
+__all__ = ["app", "data", "main", "models", "runner"]
+
+# click.ClickException; newer typer carries a click of its own, so the class is found through one that typer exports.
+USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
+
+
+@app.callback(invoke_without_command=True)
+def _global(
+    show_version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    if show_version:
+        print(f"gitdata {__version__}")
+        raise typer.Exit
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit with one of the documented codes."""
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    try:
+        command = typer.main.get_command(app)
+        status = command.main(
+            args=list(arguments) if arguments is not None else None,
+            prog_name="gitdata",
+            standalone_mode=False,
+        )
+        return status if isinstance(status, int) else 0
+    except GitdataError as error:
+        return _explain(error)
+    except typer.Exit as stop:
+        return stop.exit_code
+    except typer.Abort:
+        return INTERRUPTED
+    except USAGE_ERROR as error:
+        error.show()
+        return Mendable.exit_code
+    except KeyboardInterrupt:
+        print("gitdata: interrupted; nothing half-done is left", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except OSError as error:
+        return _explain(_from_system(error))
+    except Exception as error:  # the last line of defence: a bug of ours, told in a way that can be reported
+        return _report_bug(error)
+
+
+def _explain(error: GitdataError) -> int:
+    print(f"gitdata: {error.message}", file=sys.stderr)
+    if error.next_step:
+        print(f"         {error.next_step}", file=sys.stderr)
+    return error.exit_code
+
+
+def _from_system(error: OSError) -> GitdataError:
+    """What the operating system refuses (permissions, a full disk) is for a person to mend."""
+    where = f"'{error.filename}': " if error.filename else ""
+    return Mendable(f"{where}{error.strerror or error}.", "Mend that, then run the same command again.")
+
+
+def _report_bug(error: Exception) -> int:
+    import platform
+    import traceback
+
+    print(f"gitdata: this is a bug in gitdata {__version__}: {type(error).__name__}: {error}", file=sys.stderr)
+    print("         Please report it with the following lines.", file=sys.stderr)
+    print(
+        f"         python {platform.python_version()} on {platform.platform()}; {' '.join(sys.argv[1:])}",
+        file=sys.stderr,
+    )
+    for line in "".join(traceback.format_exception(error)).splitlines():
+        print(f"         {line}", file=sys.stderr)
+    return GitdataError.exit_code

@@ -1,0 +1,272 @@
+"""The commands on a repository and its data."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gitdata.cli.shared import (
+    Dataset,
+    Dedupe,
+    Files,
+    Json,
+    Message,
+    Names,
+    References,
+    Splits,
+    TestPart,
+    ValidationPart,
+    Version,
+    app,
+    hook_lines,
+    open_repo,
+    print_lines,
+    say,
+    say_always,
+    show_records,
+)
+from gitdata.errors import Mendable
+
+if TYPE_CHECKING:
+    from gitdata.commands.extend import Request
+    from gitdata.commands.records import Record
+    from gitdata.data.pointer import Policy
+    from gitdata.repo import Repo
+
+
+@app.command()
+def init() -> None:
+    """Make this git repository a gitdata one: DVC's folder, ignore rules, hooks, the store for blobs."""
+    from gitdata.automation import hooks
+    from gitdata.commands.init import init as run
+
+    repo = open_repo()
+    lines = run(repo)
+    lines += hook_lines(hooks.install(repo))
+    print_lines(lines or ["Everything is in place."])
+
+
+@app.command()
+def install(
+    server: Annotated[bool, typer.Option("--server", help="In a bare repository: a push retrains.")] = False,
+) -> None:
+    """Install the git hooks of this clone, or of a server. Hooks that are there are kept and run first."""
+    from gitdata.automation import hooks
+
+    installed = hooks.install(open_repo(), server=server)
+    print_lines(hook_lines(installed) or ["Everything is in place."])
+
+
+@app.command()
+def add(
+    dataset: Dataset,
+    files: Files = None,
+    test: TestPart = None,
+    validation: ValidationPart = None,
+    inputs: Names = None,
+    outputs: Names = None,
+    version: Version = None,
+    dedupe: Dedupe = False,
+    message: Message = None,
+    as_json: Json = False,
+) -> None:
+    """Start a dataset: a base extension from files."""
+    from gitdata.commands import extend as command
+
+    request = _request(dataset, files, test, validation, inputs, outputs, version, dedupe, message)
+    repo = open_repo()
+    record = command.add(repo, request, say)
+    _after_extending(repo, record, as_json)
+
+
+@app.command()
+def extend(
+    dataset: Dataset,
+    files: Files = None,
+    parent: Annotated[list[str] | None, typer.Option("--parent", help="A version or id; default: the heads.")] = None,
+    test: TestPart = None,
+    validation: ValidationPart = None,
+    test_policy: Annotated[str, typer.Option(help="The test rows of the parents: add, replace or drop.")] = "add",
+    inputs: Names = None,
+    outputs: Names = None,
+    version: Version = None,
+    dedupe: Dedupe = False,
+    message: Message = None,
+    as_json: Json = False,
+) -> None:
+    """Add new rows to a dataset: an extension on its heads. Stages a pointer; with -m commits it."""
+    from gitdata.commands import extend as command
+
+    request = _request(
+        dataset,
+        files,
+        test,
+        validation,
+        inputs,
+        outputs,
+        version,
+        dedupe,
+        message,
+        parent,
+        _policy(test_policy),
+    )
+    repo = open_repo()
+    record = command.extend(repo, request, say)
+    _after_extending(repo, record, as_json)
+
+
+@app.command()
+def status(
+    offline: Annotated[bool, typer.Option("--offline", help="Never asks the network; this is always so.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Heads, pointers not committed, blobs not in the cache, and what is pending per model."""
+    from gitdata.commands.status import status as run
+    from gitdata.report.tables import status_lines
+
+    records = run(open_repo())
+    show_records(records, as_json, lambda: print_lines(status_lines(records)))
+
+
+@app.command()
+def log(reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")], as_json: Json = False) -> None:
+    """The extensions of a dataset, oldest first."""
+    from gitdata.commands.history import log as run
+    from gitdata.report.tables import log_rows, print_table
+
+    records = run(open_repo(), reference)
+    headings = ("version", "id", "extends", "rows", "size", "committed", "by")
+    show_records(records, as_json, lambda: print_table(headings, log_rows(records), right=(4,)))
+
+
+@app.command()
+def show(reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")], as_json: Json = False) -> None:
+    """Everything that the pointer of an extension says."""
+    from gitdata.commands.history import show as run
+    from gitdata.report.tables import show_lines
+
+    records = run(open_repo(), reference)
+    show_records(records, as_json, lambda: print_lines([line for record in records for line in show_lines(record)]))
+
+
+@app.command()
+def push(references: References = None, as_json: Json = False) -> None:
+    """Upload blobs to the DVC remote and see them there. `git push` does this for what it pushes."""
+    from gitdata.commands.sync import push as run
+    from gitdata.report.tables import plural, size_text
+
+    records = run(open_repo(), references or [], say)
+    show_records(
+        records,
+        as_json,
+        lambda: print_lines([f"{plural(r['blobs'], 'blob')} on {r.id}, {size_text(r['bytes'])} sent" for r in records]),
+    )
+
+
+@app.command()
+def fetch(references: References = None, split: Splits = None, as_json: Json = False) -> None:
+    """Bring blobs into the cache, each verified, and the ledger up to date."""
+    from gitdata.commands.sync import fetch as run
+
+    records = run(open_repo(), references or [], _splits(split), say)
+    show_records(records, as_json, lambda: print_lines(_transfer_lines(records)))
+
+
+@app.command()
+def pull(references: References = None, split: Splits = None, as_json: Json = False) -> None:
+    """Fetch, then put the files beside their pointers."""
+    from gitdata.commands.sync import pull as run
+
+    records = run(open_repo(), references or [], _splits(split), say)
+    show_records(records, as_json, lambda: print_lines(_transfer_lines(records)))
+
+
+@app.command()
+def checkout(
+    reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")],
+    split: Splits = None,
+    as_json: Json = False,
+) -> None:
+    """Put the files of a closure beside their pointers."""
+    from gitdata.commands.sync import checkout as run
+
+    records = run(open_repo(), reference, _splits(split), say)
+    show_records(records, as_json, lambda: print_lines(_transfer_lines(records)))
+
+
+def _request(
+    dataset: str,
+    files: list[Path] | None,
+    test: str | None,
+    validation: str | None,
+    inputs: str | None,
+    outputs: str | None,
+    version: str | None,
+    dedupe: bool,
+    message: str | None,
+    parents: list[str] | None = None,
+    test_policy: Policy = "add",
+) -> Request:
+    from gitdata.commands.extend import Request
+
+    return Request(
+        dataset=dataset,
+        files=files or [],
+        test=test,
+        validation=validation,
+        inputs=_names(inputs),
+        outputs=_names(outputs),
+        version=version,
+        message=message,
+        parents=tuple(parents) if parents else None,
+        test_policy=test_policy,
+        dedupe=dedupe,
+    )
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in (text or "").split(",") if name.strip())
+
+
+def _policy(text: str) -> Policy:
+    from gitdata.data.pointer import POLICIES
+
+    if text not in POLICIES:
+        raise Mendable(f"--test-policy {text} is none of {', '.join(POLICIES)}.", "Choose one of them.")
+    return text  # type: ignore[return-value]
+
+
+def _splits(splits: list[str] | None) -> list[str]:
+    from gitdata.data.pointer import SPLITS
+
+    for split in splits or ():
+        if split not in SPLITS:
+            raise Mendable(f"--split {split} is none of {', '.join(SPLITS)}.", "Choose one of them.")
+    return splits or []
+
+
+def _after_extending(repo: Repo, record: Record, as_json: bool) -> None:
+    from gitdata.automation import hooks
+    from gitdata.report.tables import extension_text
+
+    if hooks.missing(repo):
+        for line in hook_lines(hooks.install(repo)):
+            say_always(line)
+    show_records([record], as_json, lambda: print_lines(extension_text(record)))
+
+
+def _transfer_lines(records: Sequence[Record]) -> list[str]:
+    from gitdata.report.tables import plural, size_text
+
+    lines = []
+    for record in records:
+        if record.kind == "fetch":
+            lines.append(
+                f"{plural(record['extensions'], 'extension')} in the cache, {size_text(record['bytes'])} fetched"
+            )
+        else:
+            lines.append(f"{record['folder']}: {plural(record['files'], 'file')} checked out")
+    return lines

@@ -1,0 +1,109 @@
+"""The commands on models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gitdata.cli.shared import (
+    Json,
+    app,
+    open_repo,
+    print_lines,
+    say,
+    show_records,
+)
+from gitdata.errors import FINDINGS, GateRefused
+
+
+@app.command()
+def train(
+    model: Annotated[str, typer.Argument(metavar="MODEL")],
+    at: Annotated[str | None, typer.Option("--at", help="The commit to train on; default: HEAD.")] = None,
+    data: Annotated[str | None, typer.Option("--data", help="DATASET@X instead of the declared data.")] = None,
+    method: Annotated[list[str] | None, typer.Option("--method", help="Rungs instead of the declared ones.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also if this was already attempted.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Restore, train on what is unseen, test against the champion, record on the ledger."""
+    from gitdata.commands.train import Options
+    from gitdata.commands.train import train as run
+    from gitdata.report.tables import training_lines
+
+    options = Options(at, data, tuple(method) if method else None, force, dry_run)
+    record = run(open_repo(), model, options, say)
+    show_records([record], as_json, lambda: print_lines(training_lines(record)))
+    if record.fields.get("verdict") == "refused":
+        raise typer.Exit(GateRefused.exit_code)
+
+
+@app.command()
+def pending(
+    model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None,
+    exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 when there is something to do.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What the champion of a model has not seen, or has seen and is no longer live."""
+    from gitdata.commands.models import up_to_date_ledger
+    from gitdata.commands.situation import pending as run
+    from gitdata.report.tables import pending_text
+
+    repo = open_repo()
+    snapshot = repo.snapshot()
+    names = [model] if model else sorted(snapshot.declarations)
+    records = run(repo, names, snapshot, up_to_date_ledger(repo, say))
+    show_records(
+        records,
+        as_json,
+        lambda: print_lines([f"{r.id}: {pending_text(r)}" for r in records] or ["No model is declared."]),
+    )
+    if exit_code and any(record["action"] != "nothing" for record in records):
+        raise typer.Exit(FINDINGS)
+
+
+@app.command()
+def models(model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = None, as_json: Json = False) -> None:
+    """The versions of models, with verdict and champion (★)."""
+    from gitdata.commands.models import models as run
+    from gitdata.report.tables import model_rows, print_table
+
+    records = run(open_repo(), model, say)
+    headings = ("version", "id", "verdict", "method", "added", "metric", "why")
+    show_records(records, as_json, lambda: print_table(headings, model_rows(records), right=(5,)))
+
+
+@app.command()
+def promote(
+    version: Annotated[str, typer.Argument(metavar="MODEL@N")],
+    message: Annotated[str | None, typer.Option("-m", "--message", help="Why.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Make a version the champion."""
+    from gitdata.commands.models import promote as run
+
+    record = run(open_repo(), version, message, say)
+    show_records(
+        [record],
+        as_json,
+        lambda: print_lines([f"{record['model']}@{record['number']} is the champion: {record['reason']}"]),
+    )
+
+
+@app.command()
+def predict(
+    version: Annotated[str, typer.Argument(metavar="MODEL[@N]")],
+    source: Annotated[Path, typer.Argument(metavar="FILE")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The CSV file to write.")],
+    as_json: Json = False,
+) -> None:
+    """Predict the outputs for the rows of a file, in order, in original units."""
+    from gitdata.commands.models import predict as run
+
+    record = run(open_repo(), version, source, output, say)
+    text = (
+        f"{record['rows']} rows of {', '.join(record['outputs'])} by {record['model']} {record['version']} in {output}"
+    )
+    show_records([record], as_json, lambda: print_lines([text]))

@@ -1,0 +1,94 @@
+"""The commands of the runner, the hooks and the demo."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gitdata.cli.shared import (
+    Json,
+    app,
+    open_repo,
+    say,
+    say_always,
+    show_records,
+)
+from gitdata.errors import Mendable
+
+if TYPE_CHECKING:
+    from gitdata.automation.jobs import Job
+    from gitdata.commands.records import Record
+
+
+@app.command()
+def jobs(as_json: Json = False) -> None:
+    """The runner's queue."""
+    from gitdata.automation.jobs import Spool
+    from gitdata.report.tables import print_table
+
+    found = Spool(open_repo().state).jobs()
+    records = [_job_record(job) for job in found]
+    rows = [[r.id, r["state"], ", ".join(r["refs"]), "; ".join(x["message"] for x in r["results"])] for r in records]
+    show_records(records, as_json, lambda: print_table(("job", "state", "refs", "result"), rows))
+
+
+@app.command()
+def logs(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job's id, or the beginning or end of one.")],
+    follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job ends.")] = False,
+) -> None:
+    """What a job said."""
+    from gitdata.automation.jobs import Spool
+    from gitdata.automation.watch import follow_log
+
+    spool = Spool(open_repo().state)
+    for text in follow_log(spool, spool.job(job).id, follow=follow):
+        sys.stdout.write(text)
+        sys.stdout.flush()
+
+
+@app.command()
+def run(
+    once: Annotated[bool, typer.Option("--once", help="Work through the queue, then end.")] = False,
+) -> None:
+    """The runner: trains what jobs ask for. Hooks start it; kept alive it is a server's worker."""
+    from gitdata.automation.runner import run as work
+    from gitdata.report.tables import plural
+
+    print(f"{plural(work(open_repo(), once=once), 'job')} done")
+
+
+@app.command()
+def demo(folder: Annotated[Path | None, typer.Argument(metavar="[DIR]")] = None, as_json: Json = False) -> None:
+    """The whole loop on real lattice simulations: extend, push, retrain, new champion."""
+    from gitdata.automation.demo import demo as play
+    from gitdata.report.demo import print_demo
+
+    records = play(folder, say_always if not as_json else say)
+    show_records(records, as_json, lambda: print_demo(records))
+
+
+@app.command(hidden=True)
+def hook(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
+    """What the shims of hooks/ call."""
+    from gitdata.commands.sync import push_refs
+
+    remote, url = (arguments or ["", ""])[:2]
+    if name != "pre-push":
+        raise Mendable(f"There is no hook '{name}'.", "Install the hooks of this version: `gitdata install`.")
+    push_refs(open_repo(), remote, url, sys.stdin.read().splitlines(), say_always)
+
+
+def _job_record(job: Job) -> Record:
+    from gitdata.commands.records import Record
+
+    fields = {
+        "log": f"gitdata logs {job.id}",
+        "refs": list(job.refs),
+        "results": job.record.get("results", []),
+    }
+    times = {key: job.record.get(key) for key in ("started", "finished")}
+    return Record("job", job.id, {"state": job.state, **fields, **times})

@@ -1,0 +1,85 @@
+"""What the commands of the command line share: the application, option types, opening and printing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from gitdata.commands.records import Record
+    from gitdata.repo import Repo
+
+app = typer.Typer(
+    name="gitdata",
+    help="Git for training data that grows: extend a dataset, push, and the model retrains on what it has not seen.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON record a line.")]
+Message = Annotated[str | None, typer.Option("-m", "--message", help="Commit with this message.")]
+Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset's name.")]
+References = Annotated[list[str] | None, typer.Argument(metavar="[DATASET[@X]]…", help="Default: every dataset.")]
+Splits = Annotated[list[str] | None, typer.Option("--split", help="train, validation or test; may be repeated.")]
+Files = Annotated[list[Path] | None, typer.Argument(metavar="FILE…", help="CSV or HDF5 files with train rows.")]
+TestPart = Annotated[str | None, typer.Option("--test", help="A file, or a fraction taken by hash of the inputs.")]
+ValidationPart = Annotated[str | None, typer.Option("--validation", help="A file, or a fraction.")]
+Version = Annotated[str | None, typer.Option("--version", help="The label of the new extension, as in 1.2.0.")]
+Names = Annotated[str | None, typer.Option(metavar="A,B", help="Names of fields.")]
+Dedupe = Annotated[bool, typer.Option("--dedupe", help="Leave out rows that the dataset already holds.")]
+
+
+def open_repo() -> Repo:
+    from gitdata.repo import Repo
+
+    return Repo(Path.cwd())
+
+
+def say(message: str) -> None:
+    """Progress, on stderr, for a terminal or where GITDATA_PROGRESS asks for it."""
+    if sys.stderr.isatty() or os.environ.get("GITDATA_PROGRESS", "") not in ("", "0"):
+        print(message, file=sys.stderr, flush=True)
+
+
+def say_always(message: str) -> None:
+    print(message, file=sys.stderr, flush=True)
+
+
+def print_lines(lines: Sequence[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def show_records(records: Sequence[Record], as_json: bool, for_people: object) -> None:
+    if as_json:
+        for record in records:
+            print(json.dumps(record.to_json(), sort_keys=True, ensure_ascii=False))
+    else:
+        assert callable(for_people)
+        for_people()
+
+
+def hook_lines(installed: Sequence[object]) -> list[str]:
+    from gitdata.automation.hooks import Installed
+
+    lines = []
+    for hook in installed:
+        assert isinstance(hook, Installed)
+        if hook.outcome == "installed":
+            lines.append(f"Installed the hook {hook.path}.")
+        elif hook.outcome == "by hand":
+            lines += [
+                f"core.hooksPath leads to {hook.path.parent}, which is not this repository's own.",
+                f"Add this line to its {hook.hook} hook: {hook.line}",
+            ]
+    return lines

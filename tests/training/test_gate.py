@@ -1,0 +1,143 @@
+"""The gate's statistics: honest at the margin, sensible at the edges, one yardstick for every version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gitdata.training import gate
+from gitdata.training.declaration import Declaration, parse
+from gitdata.training.methods import TrainingData, climb
+from gitdata.training.package import Package, predict
+
+Columns = dict[str, np.ndarray]
+
+
+def accepted_share(rows: int, ratio: float, trials: int = 300) -> float:
+    """How often a candidate whose true loss is `ratio` × the baseline's is accepted at a tolerance of 2 %."""
+    generator = np.random.default_rng(rows)
+    accepted = 0
+    for trial in range(trials):
+        shared = generator.gamma(2.0, 1.0, rows)
+        baseline = shared * generator.gamma(20.0, 1 / 20, rows)
+        candidate = ratio * shared * generator.gamma(20.0, 1 / 20, rows)
+        accepted += gate.compare(candidate, baseline, 0.02, seed=trial, resamples=500).verdict == "accepted"
+    return accepted / trials
+
+
+@pytest.mark.parametrize("rows", [50, 200, 1000])
+def test_exactly_at_the_margin_few_are_accepted(rows: int) -> None:
+    """The nominal level is 5 %; 300 trials put its 99.9 % bound at 9.5 %."""
+    assert accepted_share(rows, 1.02) <= 0.095
+
+
+def test_a_clearly_better_candidate_is_accepted_and_a_clearly_worse_one_refused() -> None:
+    assert accepted_share(500, 0.9, trials=60) == 1.0
+    generator = np.random.default_rng(0)
+    baseline = generator.gamma(2.0, 1.0, 500)
+    assert gate.compare(1.2 * baseline, baseline, 0.02).verdict == "refused"
+
+
+positive = st.lists(st.floats(0, 1e6), min_size=1, max_size=40)
+
+
+@given(positive, positive, st.floats(0, 1))
+def test_a_comparison_never_fails_and_its_bounds_enclose_the_ratio(
+    one: list[float], other: list[float], tolerance: float
+) -> None:
+    size = min(len(one), len(other))
+    found = gate.compare(np.array(one[:size]), np.array(other[:size]), tolerance, resamples=50)
+    assert found.rows == size
+    assert found.lower <= found.upper or size == 1
+    assert found.verdict in ("accepted", "refused", "undecided")
+
+
+@given(positive)
+def test_equal_losses_are_accepted_unless_there_is_one_row(losses: list[float]) -> None:
+    values = np.array(losses)
+    found = gate.compare(values, values, 0.02, resamples=50)
+    assert found.ratio == pytest.approx(1.0)
+    if len(values) > 1 and np.ptp(values) == 0:
+        assert found.verdict == "accepted"
+
+
+def test_few_rows_leave_it_undecided_and_say_what_could_have_been_seen() -> None:
+    generator = np.random.default_rng(1)
+    baseline = generator.gamma(2.0, 1.0, 40)
+    candidate = baseline * generator.gamma(20.0, 1 / 20, 40)
+    found = gate.compare(candidate, baseline, 0.02)
+    assert found.verdict == "undecided"
+    assert 0.05 < found.detectable < 0.5
+    assert gate.compare(np.ones(1), np.ones(1), 0.02).verdict == "undecided"
+
+
+def test_the_worse_verdict_counts() -> None:
+    assert gate.worse(["accepted", "undecided"]) == "undecided"
+    assert gate.worse(["undecided", "refused", "accepted"]) == "refused"
+    assert gate.worse([]) == "accepted"
+
+
+def trained(declaration: Declaration, rows: Columns) -> Package:
+    count = len(rows["t1"])
+    return climb(declaration, TrainingData(lambda: rows, lambda: rows, dict, count, count), None, None).package
+
+
+def test_losses_do_not_depend_on_a_versions_own_statistics(
+    lattice: Columns, declare: Callable[..., Declaration]
+) -> None:
+    """Per-row losses by hand: |log10 prediction − log10 truth| ÷ the spread of the rows that are judged."""
+    declaration = declare(**{"epochs = 200": "epochs = 3"})
+    rows = {name: column[1500:] for name, column in lattice.items()}
+    for last in (200, 800):
+        package = trained(declaration, {name: column[:last] for name, column in lattice.items()})
+        predicted = predict(package, rows)
+        expected = np.mean(
+            [np.abs(np.log10(predicted[n]) - np.log10(rows[n])) / np.log10(rows[n]).std() for n in ("W_max", "P_peak")],
+            axis=0,
+        )
+        np.testing.assert_allclose(gate.row_losses(package, rows, declaration), expected, rtol=1e-4)
+        found = gate.metrics(package, rows, declaration)
+        assert found["overall"]["mae"] == pytest.approx(expected.mean(), rel=1e-4)
+        error = predicted["P_peak"] - rows["P_peak"]
+        assert found["outputs"]["P_peak"]["mae"] == pytest.approx(np.abs(error).mean())
+        assert found["outputs"]["P_peak"]["rmse"] == pytest.approx(np.sqrt((error**2).mean()))
+        assert found["outputs"]["P_peak"]["r2"] == pytest.approx(1 - (error**2).mean() / rows["P_peak"].var())
+
+
+def test_a_version_of_another_transform_is_judged_by_the_declared_one(
+    lattice: Columns, declare: Callable[..., Declaration]
+) -> None:
+    short = {"epochs = 200": "epochs = 3"}
+    rows = {name: column[1500:] for name, column in lattice.items()}
+    plain = trained(declare(**short, **{'transform = { outputs = "log10" }': ""}), rows)
+    losses = gate.row_losses(plain, rows, declare(**short))
+    assert np.isfinite(losses).all()
+    assert gate.comparable(plain, declare(**short), rows)
+    assert not gate.comparable(plain, declare(**{'"P_peak"]\n': '"P_peak", "J_end"]\n'}), rows)
+
+
+def test_classes_are_judged_by_their_probability(lattice: Columns) -> None:
+    text = """
+[data]
+dataset = "lattice"
+inputs = ["t1", "t2", "lambda_end", "J_end"]
+outputs = ["dir"]
+[network]
+layers = [{ dense = 16 }, "relu", { dense = "outputs" }]
+[training]
+epochs = 10
+loss = "cross_entropy"
+metrics = ["accuracy"]
+"""
+    declaration = parse(text, "m")
+    package = trained(declaration, lattice)
+    losses = gate.row_losses(package, lattice, declaration)
+    assert 0 <= losses.mean() < np.log(2)
+    found = gate.metrics(package, lattice, declaration)["overall"]
+    assert found["cross_entropy"] == pytest.approx(losses.mean())
+    assert found["accuracy"] == pytest.approx((predict(package, lattice)["dir"] == lattice["dir"]).mean())
+    assert found["accuracy"] > 0.9

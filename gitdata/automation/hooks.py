@@ -18,6 +18,8 @@ from gitdata.repo import Repo
 
 MARKER = "# gitdata-hook "
 KEPT = ".before-gitdata"
+# For a hook that serves several repositories: it does nothing in those that have no gitdata.
+BY_HAND = 'own=$(git rev-parse --git-common-dir)/gitdata/hooks/{name}; [ ! -x "$own" ] || "$own" "$@" || exit'
 CLIENT_HOOKS = ("pre-push",)
 SERVER_HOOKS = ("post-receive",)
 
@@ -41,15 +43,13 @@ def install(repo: Repo, *, server: bool = False) -> list[Installed]:
             f"'{repo.top}' is not bare: nobody pushes to a work tree.",
             "Run `gitdata install --server` in the bare repository, or `gitdata install` here.",
         )
-    folder = repo.git.hooks_folder()
-    names = SERVER_HOOKS if repo.is_bare else CLIENT_HOOKS
-    return [_install(name, folder, shared=repo.git.common.resolve() not in folder.parents) for name in names]
+    return [_install(name, repo) for name in _names(repo)]
 
 
 def missing(repo: Repo) -> bool:
-    """Whether a hook of this clone is not installed."""
-    folder = repo.git.hooks_folder()
-    return any(not _is_ours(folder / name) for name in (SERVER_HOOKS if repo.is_bare else CLIENT_HOOKS))
+    """Whether a hook of this clone is not installed; one that is to be called by hand was told once."""
+    folder = _folder(repo)
+    return any(not _is_ours(folder / name) for name in _names(repo))
 
 
 def shim(name: str) -> bytes:
@@ -58,18 +58,30 @@ def shim(name: str) -> bytes:
     return template.replace("@python@", shlex.quote(sys.executable)).encode()
 
 
-def _install(name: str, folder: Path, *, shared: bool) -> Installed:
-    path, content = folder / name, shim(name)
-    if shared:
-        # core.hooksPath leads out of this repository: the folder serves others too, so it is not ours to write.
-        source = _templates() / name
-        return Installed(name, path, "by hand", f'sed "s|@python@|{sys.executable}|" {source} | sh -s -- "$@"')
+def _install(name: str, repo: Repo) -> Installed:
+    path, content = _folder(repo) / name, shim(name)
     if path.is_file() and path.read_bytes() == content:
         return Installed(name, path, "up to date")
     if path.exists() and not _is_ours(path):
         durable.rename(path, path.with_name(name + KEPT))
     durable.write(path, content, mode=0o777)
+    if not _is_own(repo, repo.git.hooks_folder()):
+        return Installed(name, repo.git.hooks_folder() / name, "by hand", BY_HAND.format(name=name))
     return Installed(name, path, "installed")
+
+
+def _names(repo: Repo) -> tuple[str, ...]:
+    return SERVER_HOOKS if repo.is_bare else CLIENT_HOOKS
+
+
+def _folder(repo: Repo) -> Path:
+    """Git's folder of hooks; where core.hooksPath leads out of this repository, our own, to be called from there."""
+    folder = repo.git.hooks_folder()
+    return folder if _is_own(repo, folder) else repo.state / "hooks"
+
+
+def _is_own(repo: Repo, folder: Path) -> bool:
+    return repo.git.common.resolve() in folder.parents
 
 
 def _is_ours(path: Path) -> bool:

@@ -1,0 +1,120 @@
+"""The runner: one at a time, no job lost, a killed one taken over."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+from world import World
+
+from gitdata.automation.jobs import ModelResult, Spool
+from gitdata.errors import Mendable
+
+
+def test_a_job_moves_through_the_spool(tmp_path: Path) -> None:
+    spool = Spool(tmp_path)
+    id = spool.add(["refs/heads/main"])
+    assert [(j.id, j.state, j.refs) for j in spool.jobs()] == [(id, "pending", ("refs/heads/main",))]
+    assert spool.start(id)
+    assert not spool.start(id)
+    assert spool.job(id[-4:]).state == "running"
+    assert spool.take_over() == [id]
+    spool.start(id)
+    spool.finish(id, [ModelResult("m", 0, "fine", 1.0)], started=0.0)
+    (job,) = spool.jobs()
+    assert (job.state, job.refs, job.record["results"][0]["message"]) == ("done", ("refs/heads/main",), "fine")
+    other = spool.add([])
+    spool.start(other)
+    spool.finish(other, [ModelResult("m", 2, "no", 1.0), ModelResult("n", 6, "refused", 1.0)], started=0.0)
+    assert {j.state for j in spool.jobs()} == {"done", "failed"}
+    with pytest.raises(Mendable, match="names no job"):
+        spool.job("nothing")
+
+
+def test_a_second_runner_leaves_at_once_and_the_first_finds_its_job(world: World) -> None:
+    world.clone.commit("settings")
+    world.clone.push()
+    world.server.wait()
+    jobs = len(world.server.spool.jobs())
+    state = world.server.path / "gitdata"
+    with FileLock(state / "runner.lock"):
+        world.server.spool.add(["refs/heads/main"])
+        assert world.server.gitdata("run", "--once").out == "0 jobs done\n"
+        assert len(world.server.spool.ids("pending")) == 1
+    assert world.server.gitdata("run", "--once").out == "1 job done\n"
+    assert len(world.server.spool.jobs()) == jobs + 1
+
+
+def test_a_killed_runner_is_taken_over_and_the_end_is_as_if_undisturbed(world: World) -> None:
+    world.clone.declare(**{"epochs = 20": "epochs = 400"})
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 30), "--test", "0.2", "-m", "base")
+    world.clone.commit("model")
+    world.clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
+    spool = world.server.spool
+    id = spool.add(["refs/heads/main"])
+    command = [sys.executable, "-P", "-m", "gitdata", "run", "--once"]
+    runner = subprocess.Popen(
+        command, cwd=world.server.path, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, start_new_session=True
+    )
+    log = spool.log_path(id)
+    while not (log.exists() and b"Training from scratch" in log.read_bytes()):
+        assert runner.poll() is None
+    os.killpg(runner.pid, signal.SIGKILL)
+    runner.communicate()
+    assert spool.ids("running") == [id]
+    assert world.server.ledger() == []
+    assert world.server.gitdata("run", "--once").out == "1 job done\n"
+    (version,) = world.server.ledger()
+    assert version["champion"]
+    assert not list((world.server.path).rglob("gitdata-index-*"))
+
+
+def test_a_failing_model_fails_the_job_and_does_not_stop_the_others(world: World) -> None:
+    world.clone.declare("broken", "[data\n")
+    world.clone.declare("lattice")
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 20), "--test", "0.2", "-m", "base")
+    world.clone.commit("models")
+    world.clone.push()
+    while world.server.spool.ids("pending") or world.server.spool.ids("running"):
+        pass
+    (job,) = world.server.spool.jobs()
+    assert job.state == "failed"
+    assert {r["model"]: r["exit_code"] for r in job.record["results"]} == {"broken": 2, "lattice": 0}
+    assert "models/broken.toml" in world.server.gitdata("logs", job.id).out
+    assert [v["model"] for v in world.server.ledger()] == ["lattice"]
+    assert not (world.server.path / "gitdata" / "settled").exists()
+
+
+def test_logs_follow_a_job_to_its_end(world: World) -> None:
+    world.clone.declare()
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 20), "--test", "0.2", "-m", "base")
+    world.clone.commit("model")
+    world.clone.push()
+    job = world.server.spool.jobs()[-1]
+    followed = world.server.gitdata("logs", job.id, "--follow").out
+    assert followed.splitlines()[-1].endswith("it is the champion")
+    assert world.server.spool.job(job.id).state == "done"
+
+
+def test_two_publishers_at_once_lose_nothing(world: World) -> None:
+    """Two training clones publish different models at the same time: both versions are on the ledger."""
+    for name in ("one", "two"):
+        world.clone.declare(name)
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 20), "--test", "0.2", "-m", "base")
+    world.clone.commit("models")
+    world.clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
+    clones = [world.clone, world.another_clone()]
+    pipe, train = subprocess.PIPE, [sys.executable, "-P", "-m", "gitdata", "train"]
+    running = [
+        subprocess.Popen([*train, model], cwd=clone.path, stdout=pipe, stderr=pipe)
+        for model, clone in zip(("one", "two"), clones, strict=True)
+    ]
+    for process in running:
+        out, err = process.communicate()
+        assert process.returncode == 0, (out, err)
+    assert sorted((v["model"], v["champion"]) for v in world.server.ledger()) == [("one", True), ("two", True)]

@@ -31,11 +31,9 @@ def show(repo: Repo, reference: str) -> list[Record]:
         entry = _entry(chain, extension, commits.get(f"{extension.stem}.dvc"))
         files = [{"path": f.place, "rows": f.rows, "sha256": f.sha256, "size": f.size} for f in extension.files or ()]
         details = extension_record(extension)
-        more: dict[str, Any] = {
-            key: details[key] for key in ("inputs", "outputs", "schema", "split_policy") if key in details
-        }
-        missing = len(repo.missing_from_cache(extension))
-        records.append(Record(entry.kind, entry.id, {**entry.fields, **more, "files": files, "missing": missing}))
+        more: dict[str, Any] = {key: details[key] for key in ("inputs", "outputs", "split_policy") if key in details}
+        more |= {"fields": details.get("schema"), "files": files, "missing": len(repo.missing_from_cache(extension))}
+        records.append(Record("extension in full", entry.id, {**entry.fields, **more}))
     return records
 
 

@@ -133,7 +133,7 @@ def show_lines(record: Record) -> list[str]:
         lines.append(f"commit: {about['commit'][:8]} by {about['author']}, {about['time']}: {about['subject']}")
     roles = {role: record.fields.get(role) for role in ("inputs", "outputs")}
     lines += [f"{role}: {', '.join(names)}" for role, names in roles.items() if names]
-    if schema := record.fields.get("schema"):
+    if schema := record["fields"]:
         lines.append("fields: " + ", ".join(_field(field) for field in schema))
     lines += [
         f"  {f['path']}  {plural(f['rows'], 'row')}  {size_text(f['size'])}  {f['sha256'][:8]}" for f in record["files"]

@@ -137,8 +137,8 @@ def main() -> None:
     print(f"medians of {chosen.rounds} rounds taken in turn.\n")
     print("| measure | gitdata | beside it | target |\n|---|---|---|---|")
     print(
-        f"| `gitdata status` / `dvc status`, 6 extensions, 1 model | {status[0] * 1e3:.0f} ms | {status[1] * 1e3:.0f} ms "
-        f"| ratio {status[0] / status[1]:.2f} (≤ 0.4) |"
+        f"| `gitdata status` / `dvc status`, 6 extensions, 1 model | {status[0] * 1e3:.0f} ms "
+        f"| {status[1] * 1e3:.0f} ms | ratio {status[0] / status[1]:.2f} (≤ 0.4) |"
     )
     for label, (own, other) in (("up-to-date push", nothing), ("push of a commit without data", no_data)):
         print(
@@ -151,8 +151,7 @@ def main() -> None:
         f"| {statistics.median(champion):.1f} s ({max(champion):.1f} s) | – | ≤ 8 s |"
     )
     print("\nWhere the time of a training process goes:\n\n| stage | seconds |\n|---|---|")
-    for label, took in stages.items():
-        print(f"| {label} | {took:.2f} |")
+    print("\n".join(f"| {label} | {took:.2f} |" for label, took in stages.items()))
 
 
 if __name__ == "__main__":

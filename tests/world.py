@@ -100,10 +100,10 @@ class Server(Place):
         return Spool(self.path / "gitdata")
 
     def wait(self) -> Job:
-        """Wait for the runner; the last job, which must have succeeded."""
+        """Wait for the runner; the last job. All must have succeeded."""
         assert wait_until_idle(self.spool, PATIENCE), "the runner did not end"
-        job = self.spool.jobs()[-1]
-        assert job.state == "done", (job, (self.spool.logs / f"{job.id}.log").read_text())
+        for job in self.spool.jobs():
+            assert job.state == "done", (job, (self.spool.logs / f"{job.id}.log").read_text())
         return job
 
     def ledger(self) -> list[dict[str, Any]]:

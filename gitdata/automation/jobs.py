@@ -8,7 +8,7 @@ wakes: what there is to do is computed afresh, so that lost, doubled and reorder
 from __future__ import annotations
 
 import json
-import os
+import secrets
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -52,7 +52,7 @@ class Spool:
 
     def add(self, refs: Sequence[str]) -> str:
         """Put a job into the spool, as the hook does; the id sorts by time."""
-        id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{os.getpid()}"
+        id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
         lines = "".join(f"- - {ref}\n" for ref in refs)
         durable.write(self._path("pending", id), lines.encode())
         return id

@@ -11,14 +11,15 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.rowsource import RowSource, count, select
+from gitdata.commands.task import View
 from gitdata.commands.transfer import package_folder
 from gitdata.data import choice
-from gitdata.data.chain import Chain
 from gitdata.data.choice import Situation
 from gitdata.data.ledger import Entry, Outcome
 
 if TYPE_CHECKING:
     import numpy as np
+    from numpy.typing import NDArray
 
     from gitdata.data.formats import Columns
     from gitdata.training.declaration import Declaration
@@ -43,7 +44,6 @@ class Judge:
 
     source: RowSource
     declaration: Declaration
-    chain: Chain
     packages: dict[str, Package]
 
     def package(self, entry: Entry) -> Package:
@@ -55,57 +55,49 @@ class Judge:
                 self.packages[entry.id] = package.read(folder)
         return self.packages[entry.id]
 
-    def judge(self, situation: Situation, baseline: str | None, id: str, candidate: Package) -> Judgement:
+    def judge(self, view: View, id: str, candidate: Package) -> Judgement:
         """The gate: `candidate` (version `id`) against the baseline and the anchor, the worse verdict counts."""
         from gitdata.training import gate
 
-        rows = self._test_rows(situation)
-        digests = self.source.digests(rows) if count(rows) else None
-        unknown = rows if digests is None else select(rows, _not_in(digests, candidate))
-        metrics = gate.metrics(candidate, unknown, self.declaration) if count(unknown) else {}
-        rivals = self._rivals(situation, baseline, id, rows, digests)
-        comparisons = [
-            self._compare(role, entry, candidate, rows, digests) for role, entry in rivals.items() if count(unknown)
-        ]
+        situation, deployment = view.situation, self.declaration.deployment
+        rows = self._test_rows(view)
+        digests = self.source.digests(rows)
+        unknown = select(rows, _not_in(digests, candidate))
+        rivals = self._rivals(situation, id, rows, digests) if count(unknown) else {}
+        comparisons = [self._compare(role, rival, candidate, rows, digests) for role, rival in rivals.items()]
+        comparisons = [comparison for comparison in comparisons if comparison["rows"]]
+        can_judge = count(unknown) > 0 and ("champion" not in rivals or bool(comparisons))
         outcome, promoted = choice.settle(
             {c["against"]: c["verdict"] for c in comparisons},
             may_move_champion=situation.may_move_champion,
-            has_test_rows=count(unknown) > 0,
-            within_tolerance=all(c["ratio"] <= 1 + self.declaration.deployment.tolerance for c in comparisons),
-            undecided=self.declaration.deployment.undecided,
-            confirm=self.declaration.deployment.policy == "confirm",
+            has_test_rows=can_judge,
+            within_tolerance=all(c["ratio"] <= 1 + deployment.tolerance for c in comparisons),
+            undecided=deployment.undecided,
+            confirm=deployment.policy == "confirm",
         )
-        reason = _reason(outcome, promoted, comparisons, situation, count(unknown))
+        reason = _reason(outcome, promoted, comparisons, count(unknown) if can_judge else 0)
+        metrics = gate.metrics(candidate, unknown, self.declaration) if count(unknown) else {}
         return Judgement(outcome, promoted, reason, metrics, tuple(comparisons), count(unknown))
 
-    def _test_rows(self, situation: Situation) -> Columns:
-        extensions = self.chain.contributing(situation.live, "test")
+    def _test_rows(self, view: View) -> Columns:
+        extensions = view.chain.contributing(view.situation.live, "test")
         return self.source.rows(extensions, "test") if extensions else {}
 
-    def _rivals(
-        self,
-        situation: Situation,
-        baseline: str | None,
-        id: str,
-        rows: Columns,
-        digests: np.ndarray[Any, Any] | None,
-    ) -> dict[str, Entry]:
-        """Whom the candidate is compared with, by role; nobody is compared with itself."""
-        ledger = situation.ledger
+    def _rivals(self, situation: Situation, id: str, rows: Columns, digests: NDArray[np.uint64]) -> dict[str, Entry]:
+        """Whom the candidate is compared with, by role; nobody with itself, nor with what answers another question."""
         from gitdata.training import gate
 
-        rivals = {}
-        if baseline is not None and baseline != id:
-            entry = ledger.entries[baseline]
-            if not rows or gate.comparable(self.package(entry), self.declaration, rows):
-                rivals["champion"] = entry
-        if digests is not None and rivals:
-            anchor = self._anchor(situation, id, rows, digests)
-            if anchor and anchor.id != baseline:
-                rivals["anchor"] = anchor
-        return rivals
+        baseline = choice.baseline_of(situation)
+        if baseline is None or baseline == id:
+            return {}
+        champion = situation.ledger.entries[baseline]
+        if not gate.comparable(self.package(champion), self.declaration, rows):
+            return {}
+        anchor = self._anchor(situation, id, rows, digests)
+        return {"champion": champion} | ({"anchor": anchor} if anchor and anchor.id != baseline else {})
 
-    def _anchor(self, situation: Situation, id: str, rows: Columns, digests: np.ndarray[Any, Any]) -> Entry | None:
+    def _anchor(self, situation: Situation, id: str, rows: Columns, digests: NDArray[np.uint64]) -> Entry | None:
+        """The eligible version that is best on today's test rows."""
         from gitdata.training import gate
 
         losses: list[tuple[float, int, Entry]] = []
@@ -119,13 +111,15 @@ class Judge:
         return min(losses, key=lambda item: item[:2])[2] if losses else None
 
     def _compare(
-        self, role: str, entry: Entry, candidate: Package, rows: Columns, digests: np.ndarray[Any, Any] | None
+        self, role: str, entry: Entry, candidate: Package, rows: Columns, digests: NDArray[np.uint64]
     ) -> dict[str, Any]:
+        """The comparison on the rows that neither side was trained on, as JSON."""
         from gitdata.training import gate
 
-        assert digests is not None
         rival = self.package(entry)
         common = select(rows, _not_in(digests, candidate) & _not_in(digests, rival))
+        if not count(common):
+            return {"against": role, "rows": 0}
         result = gate.compare(
             gate.row_losses(candidate, common, self.declaration),
             gate.row_losses(rival, common, self.declaration),
@@ -162,15 +156,13 @@ def rounded_all(value: Any) -> Any:
     return value
 
 
-def _not_in(digests: np.ndarray[Any, Any], package: Package) -> np.ndarray[Any, Any]:
+def _not_in(digests: NDArray[np.uint64], package: Package) -> NDArray[np.bool_]:
     import numpy as np
 
     return ~np.isin(digests, package.trained_rows)
 
 
-def _reason(
-    outcome: Outcome, promoted: bool, comparisons: list[dict[str, Any]], situation: Situation, rows: int
-) -> str:
+def _reason(outcome: Outcome, promoted: bool, comparisons: list[dict[str, Any]], rows: int) -> str:
     if outcome == "experiment":
         return "trained away from the tip of the deployment branch; it cannot become champion"
     if not rows:

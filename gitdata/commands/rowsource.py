@@ -67,7 +67,8 @@ class RowSource:
         """The first 64 bits of each row's digest over inputs and outputs: what duplicates and leaks are found by."""
         from gitdata.data import rows
 
-        return rows.digests(columns, (*self.inputs_of(columns), *self.outputs))[:, 0]
+        fields = (*self.inputs_of(columns), *self.outputs) if columns else ()
+        return rows.digests(columns, fields)[:, 0]
 
 
 def schema_of(repo: Repo, extension: Extension) -> Schema:

@@ -167,7 +167,7 @@ def _labels(chain: Chain, ids: frozenset[str]) -> list[str]:
     return labels + sorted(id[:8] for id in ids if id not in chain.extensions)
 
 
-def describe(decision: Decision, chain: Chain, ledger: Ledger) -> str:
+def sentence(decision: Decision, chain: Chain, ledger: Ledger) -> str:
     """One sentence on what is about to be done and why."""
     if decision.action == "nothing":
         return f"Nothing to do: {decision.reason}."

@@ -223,26 +223,6 @@ def parse(text: str, name: str) -> Declaration:
         raise Mendable("\n".join(_sentences(where, error)), "See docs/model-file.md.") from error
 
 
-def starter(dataset: str, inputs: Sequence[str] | None, outputs: Sequence[str]) -> str:
-    """The text of a sensible first model file."""
-    lines = ["[data]", f'dataset = "{dataset}"']
-    if inputs:
-        lines.append(f"inputs  = {_toml_list(inputs)}")
-    lines += [
-        f"outputs = {_toml_list(outputs)}",
-        "",
-        "[network]",
-        'layers = [{ dense = 96 }, "relu", { dense = 64 }, "relu", { dense = "outputs" }]',
-    ]
-    return "\n".join(lines) + "\n"
-
-
-def _toml_list(names: Sequence[str]) -> str:
-    import json
-
-    return json.dumps(list(names), ensure_ascii=False)
-
-
 def _floats(value: Any) -> Any:
     """TOML tells 1 from 1.0; a person who writes `tolerance = 0` means 0.0."""
     floats = ("learning_rate", "momentum", "b1", "b2", "eps", "final", "rate", "tolerance")

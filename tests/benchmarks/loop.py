@@ -96,7 +96,7 @@ from gitdata.training import methods
 marks["importing JAX, Flax, Optax"] = time.perf_counter() - start
 timed(command, "_climb", "climbing the rungs")
 timed(command, "_store", "storing and uploading the package")
-timed(command, "_publish_version", "gate and publishing")
+timed(command, "record_version", "gate and publishing")
 began = time.perf_counter()
 command.train(Repo("."), "lattice", command.Options(force=True))
 marks["in the process"] = time.perf_counter() - start

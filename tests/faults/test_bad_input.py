@@ -345,7 +345,7 @@ NETWORK = '[network]\nlayers = [{ dense = "outputs" }]\n'
         (DATA.replace('"d"', '"e"') + NETWORK, "no dataset 'e'"),
         (DATA + NETWORK + '[deployment]\nbranch = "release"\n', "'release' exists nowhere"),
         (DATA + NETWORK + "[training]\nepochs = 0\n", "training.epochs"),
-        (DATA + NETWORK + '[training]\nloss = "mea"\n', "is 'mae' meant?"),
+        (DATA + NETWORK + '[training]\nloss = "maee"\n', "is 'mae' meant?"),
         (DATA + NETWORK + '[retraining]\nmethod = ["union", "none"]\n', "finetune"),
     ],
 )

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from gitdata.automation.demo import DECLARATION
 from gitdata.errors import Mendable
-from gitdata.training.declaration import Declaration, parse, starter
+from gitdata.training.declaration import Declaration, parse
 
 Declare = Callable[..., Declaration]
 
@@ -84,8 +84,3 @@ def test_any_text_is_a_declaration_or_a_mistake_that_is_named(text: str) -> None
     for candidate in (text, DECLARATION.replace('"relu"', text, 1)):
         with suppress(Mendable):
             assert parse(candidate, "m").name == "m"
-
-
-def test_a_starter_is_valid() -> None:
-    assert parse(starter("d", ["a"], ["y"]), "m").data.inputs == ("a",)
-    assert parse(starter("d", None, ["y"]), "m").data.inputs is None

@@ -1,0 +1,129 @@
+"""Recording: a candidate is judged on the ledger and the data as they are at that moment, and both go into one commit.
+
+Whoever loses the race for the ledger judges again; training is not repeated. A version that is on the ledger already is
+immutable: only its verdict changes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from gitdata.commands.card import model_card
+from gitdata.commands.judge import Judge, Judgement, rounded_all
+from gitdata.commands.publish import Change, champion_file, publish, verdict_file, version_files
+from gitdata.commands.records import Record
+from gitdata.commands.task import Task, View
+from gitdata.data import choice
+from gitdata.data.choice import Decision
+from gitdata.data.ledger import Entry, Ledger, Verdict
+from gitdata.data.pointer import ModelVersion
+
+if TYPE_CHECKING:
+    from gitdata.training.package import Package
+
+Candidate = Callable[[Ledger], tuple[Entry | None, ModelVersion]]
+
+
+def record_version(task: Task, decision: Decision, judge: Judge, version: ModelVersion, package: Package) -> Record:
+    """Judge a version that was just trained, and record it with its verdict."""
+    return _record(task, decision, judge, lambda ledger: (ledger.entries.get(version.id), version), package)
+
+
+def record_verdict(task: Task, decision: Decision, judge: Judge) -> Record:
+    """Judge an existing version as it is: it covers what is live, or only the test rows changed."""
+    id = decision.candidate
+    assert id is not None
+    return _record(task, decision, judge, lambda ledger: (ledger.entries[id], ledger.entries[id].version), None)
+
+
+def describe(task: Task, decision: Decision, recorded: tuple[Entry, Judgement] | None) -> Record:
+    """What came of a decision, as a record."""
+    fields: dict[str, Any] = {
+        "action": decision.action,
+        "attempt": decision.attempt,
+        "model": task.model,
+        "reason": decision.reason,
+        "unseen": sorted(decision.unseen),
+    }
+    if recorded is None:
+        return Record("training", task.model, fields)
+    entry, judgement = recorded
+    fields |= {
+        "champion": judgement.promoted,
+        "comparisons": [dict(comparison) for comparison in judgement.comparisons],
+        "method": entry.version.method,
+        "metrics": rounded_all(judgement.metrics),
+        "reason": judgement.reason,
+        "rungs": entry.version.training.get("rungs", []),
+        "test_rows": judgement.test_rows,
+        "verdict": judgement.outcome,
+        "version": entry.stem,
+    }
+    return Record("training", entry.id, fields)
+
+
+def _record(task: Task, decision: Decision, judge: Judge, candidate: Candidate, package: Package | None) -> Record:
+    recorded: list[tuple[Entry, Judgement]] = []
+
+    def propose(tip: str | None) -> Change | None:
+        recorded.clear()
+        view = task.view_now(tip)
+        ledger = view.situation.ledger
+        if decision.attempt in ledger.attempts and not task.force:
+            return None  # somebody else asked and answered the same question meanwhile
+        known, version = candidate(ledger)
+        view = _with_rights(view, version)
+        judgement = judge.judge(view, version.id, package or judge.package(ledger.entries[version.id]))
+        entry = _entry(view, decision, known, version, judgement)
+        recorded.append((entry, judgement))
+        files = verdict_file(entry) if known else version_files(entry, model_card(entry, view.situation, view.chain))
+        return _change(view, entry, judgement, files)
+
+    publish(task.repo, propose)
+    return describe(task, decision, recorded[0] if recorded else None)
+
+
+def _with_rights(view: View, version: ModelVersion) -> View:
+    """The view in which a candidate that no longer holds may not move the champion."""
+    situation = view.situation
+    seen = situation.ledger.seen(version.parent) | set(version.added)
+    if choice.still_holds(situation, version.parent, seen):
+        return view
+    return replace(view, situation=replace(situation, may_move_champion=False))
+
+
+def _entry(view: View, decision: Decision, known: Entry | None, version: ModelVersion, judgement: Judgement) -> Entry:
+    """The version with its verdict; what is measured anew keeps the verdict that it had."""
+    metrics = rounded_all(judgement.metrics)
+    earlier = known.verdict if known else None
+    attempts = tuple(dict.fromkeys((*(earlier.attempts if earlier else ()), decision.attempt)))
+    if known and decision.action == "measure":
+        kept = replace(known.verdict, tested=view.situation.tested, metrics=metrics, attempts=attempts)
+        return replace(known, verdict=kept)
+    verdict = Verdict(
+        outcome=judgement.outcome,
+        reason=judgement.reason,
+        who="gitdata",
+        promoted=judgement.promoted or bool(earlier and earlier.promoted),
+        tested=view.situation.tested,
+        attempts=attempts,
+        metrics=metrics,
+        comparisons=judgement.comparisons,
+    )
+    if known:
+        return Entry(known.number, known.version, verdict)
+    return Entry(view.situation.ledger.next_number, replace(version, metrics=metrics), verdict)
+
+
+def _change(view: View, entry: Entry, judgement: Judgement, files: dict[str, bytes | None]) -> Change:
+    """The commit: the version's files, and the champion where it moves."""
+    ledger = view.situation.ledger
+    champion: Entry | None = entry if judgement.promoted else None
+    if judgement.outcome == "refused" and choice.tainted_of(view.situation):
+        champion = next(iter(choice.eligible(view.situation)), None)
+    if champion is not None:
+        files |= champion_file(ledger, champion)
+    subject = f"{ledger.model}: version {entry.number} {judgement.outcome}"
+    return Change(files, f"{subject}\n\n{judgement.reason}\n\nTrained at {entry.version.commit}.\n")

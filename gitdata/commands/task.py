@@ -1,0 +1,79 @@
+"""Task: one training of one model, and how the world looks to it now and when it publishes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitdata.commands.records import Say
+from gitdata.commands.rowsource import RowSource
+from gitdata.commands.situation import Declared, live_of, situation_of
+from gitdata.data.chain import Chain
+from gitdata.data.choice import Situation
+from gitdata.errors import Mendable
+from gitdata.repo import Repo, Snapshot
+
+if TYPE_CHECKING:
+    from gitdata.training.declaration import Declaration
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """What the rule looks at, and the chain that its live extensions belong to."""
+
+    situation: Situation
+    chain: Chain
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One training of one model: everything that does not change while it runs.
+
+    `experiment`: it was asked for with other data than declared, so it can never move the champion.
+    """
+
+    repo: Repo
+    model: str
+    snapshot: Snapshot
+    wanted: Declared
+    declaration: Declaration
+    source: RowSource
+    say: Say
+    experiment: bool
+    force: bool
+
+    def view(self, ledger_commit: str | None) -> View:
+        """How things are at our commit: what is to be trained follows from it."""
+        tip = deployment_tip(self.repo, self.wanted.branch)
+        return self._view(self.snapshot, ledger_commit, may_move=tip == self.snapshot.commit)
+
+    def view_now(self, ledger_commit: str | None) -> View:
+        """How things are where the deployment branch is now, if it only moved on from our commit meanwhile."""
+        tip = deployment_tip(self.repo, self.wanted.branch)
+        if tip is None or tip == self.snapshot.commit or not self._is_behind(tip):
+            return self._view(self.snapshot, ledger_commit, may_move=tip == self.snapshot.commit)
+        return self._view(self.repo.snapshot(tip), ledger_commit, may_move=True)
+
+    def _view(self, snapshot: Snapshot, ledger_commit: str | None, *, may_move: bool) -> View:
+        chain, _ = live_of(self.repo, snapshot, self.wanted)
+        ledger = self.repo.ledger(self.model, ledger_commit)
+        may_move = may_move and not self.experiment
+        return View(situation_of(self.repo, snapshot, self.wanted, ledger, may_move_champion=may_move), chain)
+
+    def _is_behind(self, tip: str) -> bool:
+        """Whether our commit is an ancestor of `tip`; of a tip that is not in this clone nobody knows."""
+        return self.repo.git.try_text("merge-base", "--is-ancestor", str(self.snapshot.commit), tip) is not None
+
+
+def deployment_tip(repo: Repo, branch: str) -> str | None:
+    """The tip of the deployment branch, asked of the git remote now. Raises Mendable if it exists nowhere."""
+    if repo.git_remote is None:
+        tip = repo.deployment_tip(branch)
+    else:
+        tip = repo.git.remote_ref(repo.git_remote, f"refs/heads/{branch}")
+    if tip is None and repo.git.resolve(f"refs/heads/{branch}") is None:
+        raise Mendable(
+            f"The deployment branch '{branch}' exists nowhere.",
+            "Push it, or name another in the [deployment] of the model file.",
+        )
+    return tip

@@ -38,7 +38,7 @@ def fetch_blobs(repo: Repo, blobs: Iterable[Blob], purpose: Purpose = "data", sa
     if not absent:
         return 0
     remote = open_remote(repo, purpose)
-    say(f"Fetching {len(absent)} blobs from {remote.url}.")
+    say(f"Fetching from {remote.url}: {len(absent)} blob{'s' * (len(absent) > 1)}.")
     return remote.download(repo.cache, absent)
 
 

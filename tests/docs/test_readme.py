@@ -8,8 +8,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from gitdata.automation.demo import SOURCE
 from world import Clone, Server
+
+from gitdata.automation.demo import SOURCE
 
 ROOT = Path(__file__).resolve().parents[2]
 

@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 from world import Clone, Server, World
 
+# Tests that import JAX at their top do so before gitdata sets it up; see docs/known-traps.md.
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

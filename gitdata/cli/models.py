@@ -71,8 +71,8 @@ def models(model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = Non
     from gitdata.report.tables import model_rows, print_table
 
     records = run(open_repo(), model, say)
-    headings = ("version", "id", "verdict", "method", "added", "metric", "why")
-    show_records(records, as_json, lambda: print_table(headings, model_rows(records), right=(5,)))
+    headings = ("version", "id", "verdict", "method", "new", "metric", "loss against (90 %), or why")
+    show_records(records, as_json, lambda: print_table(headings, model_rows(records), right=(4, 5)))
 
 
 @app.command()

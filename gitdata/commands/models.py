@@ -160,6 +160,7 @@ def _record(ledger: Ledger, entry: Entry) -> Record:
             "added": list(version.added),
             "champion": ledger.champion == entry.id,
             "commit": version.commit,
+            "comparisons": [dict(comparison) for comparison in verdict.comparisons],
             "method": version.method,
             "metrics": dict(verdict.metrics),
             "model": ledger.model,

@@ -19,7 +19,9 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold")
+    table = Table(
+        box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False, header_style="bold", padding=(0, 1), collapse_padding=True
+    )
     for position, heading in enumerate(headings):
         table.add_column(heading, justify="right" if position in right else "left", overflow="fold")
     for row in rows:
@@ -110,7 +112,7 @@ def log_rows(records: Sequence[Record]) -> list[list[str]]:
             record["version"],
             record.id[:8],
             ", ".join(parent.rpartition("-")[0] for parent in record["parents"]) or "base",
-            rows_text(record["rows"]) + (" (retracted)" if record["retracted"] else ""),
+            split_counts(record["rows"]) + (" retracted" if record["retracted"] else ""),
             size_text(record["size"]),
             record["commit"]["time"][:16].replace("T", " ") if record["commit"] else "not committed",
             record["commit"]["author"] if record["commit"] else "",
@@ -153,12 +155,21 @@ def model_rows(records: Sequence[Record]) -> list[list[str]]:
             record.id[:8],
             record["verdict"],
             record["method"],
-            plural(len(record["added"]), "extension"),
+            str(len(record["added"])),
             number(main_metric(record["metrics"])),
-            record["reason"],
+            _why(record),
         ]
         for record in records
     ]
+
+
+def _why(record: Record) -> str:
+    """The worst comparison in a few words; the ledger's model card has the whole sentence."""
+    if record["who"] != "gitdata" or not record["comparisons"]:
+        return str(record["reason"])
+    worst = max(record["comparisons"], key=lambda comparison: comparison["ratio"])
+    bounds = f"{worst['lower']:.2f}–{worst['upper']:.2f}"
+    return f"{worst['ratio']:.3f} × {worst['version'].partition('-')[0]} ({bounds})"
 
 
 def training_lines(record: Record) -> list[str]:
@@ -192,6 +203,11 @@ def rows_text(rows: Mapping[str, int]) -> str:
     """`144 train, 16 test rows`."""
     parts = [f"{rows[split]} {split}" for split in ("train", "validation", "test") if rows.get(split)]
     return f"{', '.join(parts) or 'no'} rows"
+
+
+def split_counts(rows: Mapping[str, int]) -> str:
+    """`144+0+16`: train, validation and test rows."""
+    return "+".join(str(rows.get(split, 0)) for split in ("train", "validation", "test"))
 
 
 def size_text(size: float) -> str:

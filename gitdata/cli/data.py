@@ -138,7 +138,7 @@ def log(reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")], as_jso
     from gitdata.report.tables import log_rows, print_table
 
     records = run(open_repo(), reference)
-    headings = ("version", "id", "extends", "train+val+test", "size", "committed", "by")
+    headings = ("version", "id", "extends", "train\n+val+test", "size", "committed", "by")
     show_records(records, as_json, lambda: print_table(headings, log_rows(records), right=(3, 4)))
 
 

@@ -15,7 +15,7 @@ def print_demo(records: Sequence[Record]) -> None:
     places = records[-1]
     scales = {output: _exponent(steps, output) for output in steps[0]["mae_after"]}
     headings = ["lattice", "rows", "method", "read", "steps", "s"]
-    headings += [f"{output} MAE\n×1e{exponent}" for output, exponent in scales.items()]
+    headings += [f"{output}\nMAE×1e{exponent}" for output, exponent in scales.items()]
     print()
     print_table([*headings, "verdict"], [_row(step, scales) for step in steps], right=(1, 3, 4, 5))
     print("rows: train+validation+test. read: train rows, over all rungs. steps: gradient steps")

@@ -12,6 +12,10 @@ from world import Clone, Server, World
 # Tests that import JAX at their top do so before gitdata sets it up; see docs/known-traps.md.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
+# A shared machine may be slow: no test asserts a wall time, so Hypothesis must not either.
+settings.register_profile("gitdata", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("gitdata")
+
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 

@@ -22,7 +22,8 @@ from gitdata.data.chain import Chain, next_version
 from gitdata.data.pointer import Attachment, Directory, Extension, File, Policy
 from gitdata.data.schema import Schema
 from gitdata.errors import DataUnavailable, Mendable, TryAgain
-from gitdata.repo import DATASETS, Repo, Snapshot
+from gitdata.repo import Repo
+from gitdata.snapshot import DATASETS, Snapshot
 from gitdata.storage.cache import Blob, directory_object
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from gitdata.commands.records import Record
 from gitdata.data.chain import Chain
 from gitdata.data.pointer import Extension
 from gitdata.data.pointerfile import extension_record
-from gitdata.repo import DATASETS, Repo
+from gitdata.repo import Repo
+from gitdata.snapshot import DATASETS
 
 
 def log(repo: Repo, reference: str) -> list[Record]:

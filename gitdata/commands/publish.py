@@ -13,7 +13,8 @@ from gitdata.commands.init import DVC_IGNORED
 from gitdata.data import pointerfile
 from gitdata.data.ledger import Entry, Ledger, encode_verdict
 from gitdata.errors import TryAgain
-from gitdata.repo import LEDGER_REF, MODELS, Repo
+from gitdata.repo import LEDGER_REF, Repo
+from gitdata.snapshot import MODELS
 
 ATTEMPTS = 20
 

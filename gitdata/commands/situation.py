@@ -17,7 +17,8 @@ from gitdata.data.chain import Chain
 from gitdata.data.choice import Decision, Situation, decide, tainted_of, unseen_of
 from gitdata.data.ledger import Ledger
 from gitdata.errors import GitdataError, Mendable
-from gitdata.repo import Repo, Snapshot
+from gitdata.repo import Repo
+from gitdata.snapshot import Snapshot
 
 
 @dataclass(frozen=True, slots=True)

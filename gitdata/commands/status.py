@@ -10,7 +10,8 @@ from gitdata.commands.situation import pending
 from gitdata.data import pointer
 from gitdata.data.pointer import Extension
 from gitdata.errors import DataUnavailable, GitdataError
-from gitdata.repo import DATASETS, MODELS, Repo, Snapshot
+from gitdata.repo import Repo
+from gitdata.snapshot import DATASETS, MODELS, Snapshot
 
 
 def status(repo: Repo) -> list[Record]:

@@ -17,7 +17,8 @@ from gitdata.data import pointer, pointerfile
 from gitdata.data.pointer import Extension
 from gitdata.data.pointerfile import PointerError
 from gitdata.errors import DataUnavailable, Mendable
-from gitdata.repo import DATASETS, MODELS, Purpose, Repo, Snapshot, blob_of, read_pointer
+from gitdata.repo import Purpose, Repo, blob_of
+from gitdata.snapshot import DATASETS, MODELS, Snapshot, read_pointer
 from gitdata.storage.cache import Blob
 
 _MODEL_POINTER = re.compile(r"models/[^/]+/(?P<stem>[^/]+)\.dvc")

@@ -11,7 +11,8 @@ from gitdata.commands.situation import Declared, live_of, situation_of
 from gitdata.data.chain import Chain
 from gitdata.data.choice import Situation
 from gitdata.errors import Mendable
-from gitdata.repo import Repo, Snapshot
+from gitdata.repo import Repo
+from gitdata.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from gitdata.training.declaration import Declaration

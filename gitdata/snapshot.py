@@ -1,0 +1,199 @@
+"""Snapshot: what a commit, or the work tree, says of datasets and models, read from files already in hand.
+
+Damage is an error that names the file and the next step; symbolic links are refused, not followed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from gitdata.data import pointer, pointerfile
+from gitdata.data.chain import Chain, missing_parents
+from gitdata.data.ledger import Entry, Ledger, LedgerError, decode_verdict
+from gitdata.data.pointer import Extension
+from gitdata.data.pointerfile import PointerError
+from gitdata.errors import DataUnavailable, Mendable
+
+DATASETS = "datasets"
+MODELS = "models"
+LEDGER_BRANCH = "gitdata/models"
+
+_POINTER_PATH = re.compile(r"datasets/(?P<dataset>[^/]+)/(?P<stem>[^/]+)\.dvc")
+_RETRACTION_PATH = re.compile(r"datasets/(?P<dataset>[^/]+)/retracted/(?P<id>[0-9a-f]{64})\.json")
+_DECLARATION_PATH = re.compile(r"models/(?P<model>[^/]+)\.toml")
+
+Search = Callable[[str], Mapping[str, bytes]]  # files of history that match a pathspec
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What a commit, or the work tree, holds: the chain of every dataset and the text of every declaration."""
+
+    commit: str | None
+    chains: Mapping[str, Chain]
+    declarations: Mapping[str, str]
+    paths: Mapping[str, str] = field(default_factory=dict)
+
+    def chain(self, dataset: str) -> Chain:
+        """The chain of a dataset. Raises Mendable naming those that exist."""
+        if dataset in self.chains:
+            return self.chains[dataset]
+        known = ", ".join(sorted(self.chains)) or "none"
+        raise Mendable(
+            f"There is no dataset '{dataset}' {self.where}; datasets: {known}.",
+            f"Make it with `gitdata add {dataset} FILE`." if pointer.NAME.fullmatch(dataset) else "",
+        )
+
+    def extensions(self, reference: str) -> tuple[Chain, tuple[Extension, ...]]:
+        """What `DATASET` (its heads) or `DATASET@X` (a version or an id prefix) names, with the chain."""
+        dataset, _, selector = reference.partition("@")
+        chain = self.chain(dataset)
+        if not selector:
+            return chain, tuple(chain.extensions[head] for head in chain.heads)
+        found = chain.matching(selector)
+        if not found:
+            versions = sorted({e.version for e in chain.extensions.values()}, key=pointer.version_key)
+            raise Mendable(
+                f"Dataset '{dataset}' has no version '{selector}'; versions: {', '.join(versions)}.",
+                f"See `gitdata log {dataset}`.",
+            )
+        if len(found) > 1:
+            ids = ", ".join(e.short for e in found)
+            raise Mendable(f"'{reference}' names several extensions: {ids}.", "Name one by its id.")
+        return chain, found
+
+    def declaration(self, model: str) -> str:
+        """The text of `models/<model>.toml`. Raises Mendable naming those that exist."""
+        if model in self.declarations:
+            return self.declarations[model]
+        known = ", ".join(sorted(self.declarations)) or "none"
+        raise Mendable(
+            f"There is no model '{model}' {self.where}; declared models: {known}.",
+            f"Declare it in models/{model}.toml and commit it.",
+        )
+
+    @property
+    def where(self) -> str:
+        return f"at commit {self.commit[:8]}" if self.commit else "in the work tree"
+
+
+def snapshot_of(commit: str | None, files: Mapping[str, bytes], deleted: Search) -> Snapshot:
+    """What `files` (by path) say; `deleted` finds pointers that are only in history. Raises DataUnavailable."""
+    extensions: dict[str, dict[str, Extension]] = {}
+    retracted: dict[str, set[str]] = {}
+    declarations: dict[str, str] = {}
+    paths: dict[str, str] = {}
+    for path, content in sorted(files.items()):
+        if match := _POINTER_PATH.fullmatch(path):
+            if extension := read_pointer(path, content):
+                extensions.setdefault(match["dataset"], {})[extension.id] = extension
+                paths[extension.id] = path
+        elif match := _RETRACTION_PATH.fullmatch(path):
+            retracted.setdefault(match["dataset"], set()).add(match["id"])
+        elif match := _DECLARATION_PATH.fullmatch(path):
+            declarations[match["model"]] = _text(content)
+    chains = {
+        dataset: _chain(dataset, known, frozenset(retracted.get(dataset, ())), deleted)
+        for dataset, known in extensions.items()
+    }
+    return Snapshot(commit, chains, declarations, paths)
+
+
+def _chain(dataset: str, known: dict[str, Extension], retracted: frozenset[str], deleted: Search) -> Chain:
+    """The chain of a dataset; parents whose pointer was deleted are looked for in history."""
+    lost: set[str] = set()
+    while missing := missing_parents(known):
+        found = 0
+        for id in missing:
+            for path, content in deleted(f"{DATASETS}/{dataset}/*-{id[: pointer.SHORT]}.dvc").items():
+                extension = read_pointer(path, content)
+                if extension and extension.id == id:
+                    known[id] = extension
+                    lost.add(id)
+                    found += 1
+        if not found:
+            break
+    return Chain(known, retracted, frozenset(lost))
+
+
+def declarations_of(files: Mapping[str, bytes]) -> dict[str, str]:
+    """The text of every declared model among files."""
+    return {m["model"]: _text(content) for path, content in files.items() if (m := _DECLARATION_PATH.fullmatch(path))}
+
+
+def read_pointer(path: str, content: bytes) -> Extension | None:
+    """The extension of a pointer; None where the file is none of ours. Raises DataUnavailable if it is damaged."""
+    match = _POINTER_PATH.fullmatch(path)
+    if match is None or pointer.split_stem(match["stem"]) is None:
+        return None
+    try:
+        extension = pointerfile.decode(content, match["stem"])
+    except PointerError as error:
+        raise DataUnavailable(
+            f"The pointer {path} is damaged: {error}.", f"Restore it: `git checkout HEAD -- {path}`."
+        ) from error
+    if extension.dataset != match["dataset"]:
+        raise DataUnavailable(
+            f"The pointer {path} belongs to the dataset '{extension.dataset}'.", "Move it back to its folder."
+        )
+    return extension
+
+
+def ledger_of(model: str, files: Mapping[str, bytes]) -> Ledger:
+    try:
+        entries: dict[str, Entry] = {}
+        stems: dict[str, str] = {}
+        for name, content in sorted(files.items()):
+            if name.endswith(".dvc"):
+                stem = name.removesuffix(".dvc")
+                version, number = pointerfile.decode_model(content, stem)
+                if f"{stem}.verdict" not in files:
+                    raise LedgerError(f"version {stem} has no verdict")
+                entries[version.id] = Entry(number, version, decode_verdict(files[f"{stem}.verdict"]))
+                stems[stem] = version.id
+        champion = files.get("champion", b"").decode(errors="replace").strip()
+        if champion and champion not in stems:
+            raise LedgerError(f"its champion '{champion}' is none of its versions")
+        return Ledger(model, entries, stems.get(champion))
+    except (PointerError, LedgerError) as error:
+        raise DataUnavailable(
+            f"The ledger of model '{model}' is damaged: {error}.",
+            f"Look at `git log {LEDGER_BRANCH}` and restore an earlier commit of it.",
+        ) from error
+
+
+def scan(folder: Path, top: Path) -> list[tuple[str, list[str]]]:
+    """Folders below `folder`, relative to `top`, with the plain files in each; links are refused."""
+    found: list[tuple[str, list[str]]] = []
+    waiting = [folder]
+    while waiting:
+        current = waiting.pop()
+        if not current.is_dir():
+            continue
+        names: list[str] = []
+        with os.scandir(current) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    if entry.name.endswith((".dvc", ".toml", ".json")) or current == top / DATASETS:
+                        refuse_links([str(Path(entry.path).relative_to(top))])
+                elif entry.is_dir():
+                    if pointer.split_stem(entry.name) is None:
+                        waiting.append(Path(entry.path))
+                else:
+                    names.append(entry.name)
+        found.append((current.relative_to(top).as_posix(), names))
+    return found
+
+
+def refuse_links(paths: list[str]) -> None:
+    for path in paths:
+        if path.endswith((".dvc", ".toml", ".json")) or path.count("/") <= 1:
+            raise DataUnavailable(f"{path} is a symbolic link; gitdata follows none.", "Replace it by a plain file.")
+
+
+def _text(content: bytes) -> str:
+    return content.decode(errors="replace")

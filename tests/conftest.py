@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from world import Clone, Server, World
 
 # Tests that import JAX at their top do so before gitdata sets it up; see docs/known-traps.md.

@@ -17,8 +17,9 @@ from typing import Any
 from gitdata.automation import hooks
 from gitdata.automation.jobs import Spool
 from gitdata.automation.watch import wait_until_idle
-from gitdata.commands.extend import Request, add, extend
+from gitdata.commands.extend import add, extend
 from gitdata.commands.init import init
+from gitdata.commands.intake import Request
 from gitdata.commands.models import version
 from gitdata.commands.records import Record, Say
 from gitdata.data.ledger import Ledger

@@ -31,7 +31,7 @@ from gitdata.cli.shared import (
 from gitdata.errors import Mendable
 
 if TYPE_CHECKING:
-    from gitdata.commands.extend import Request
+    from gitdata.commands.intake import Request
     from gitdata.commands.records import Record
     from gitdata.data.pointer import Policy
     from gitdata.repo import Repo
@@ -210,7 +210,7 @@ def _request(
     parents: list[str] | None = None,
     test_policy: Policy = "add",
 ) -> Request:
-    from gitdata.commands.extend import Request
+    from gitdata.commands.intake import Request
 
     return Request(
         dataset=dataset,

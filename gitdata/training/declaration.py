@@ -1,8 +1,8 @@
 """Declaration: a model file, checked and with defaults filled in.
 
 Two digests follow from it: *restore*, over what a checkpoint depends on ([data] without a pinned version, and
-[network]), and the *declaration* digest over all but [deployment]. Both are over the filled-in values, so that
-writing a default out, or another order of keys, changes nothing.
+[network]), and the *declaration* digest over all but [deployment]. Both are over the values that differ from their
+defaults: writing a default out, another order of keys, or an option that a later version brings changes nothing.
 """
 
 from __future__ import annotations
@@ -198,12 +198,12 @@ class Declaration(_Table):
 
     @property
     def restore_digest(self) -> str:
-        data = self.data.model_dump(exclude={"version"}, mode="json")
-        return digest({"data": data, "network": self.network.model_dump(mode="json")})
+        data = self.data.model_dump(exclude={"version"}, exclude_defaults=True, mode="json")
+        return digest({"data": data, "network": self.network.model_dump(exclude_defaults=True, mode="json")})
 
     @property
     def digest(self) -> str:
-        return digest(self.model_dump(exclude={"deployment", "name"}, mode="json"))
+        return digest(self.model_dump(exclude={"deployment", "name"}, exclude_defaults=True, mode="json"))
 
 
 def parse(text: str, name: str) -> Declaration:

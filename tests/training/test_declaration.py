@@ -27,8 +27,36 @@ def test_the_model_file_of_the_documentation(declare: Declare) -> None:
 
 def test_writing_a_default_out_changes_no_digest(declare: Declare) -> None:
     plain = declare()
-    longer = declare(**{"seed = 0\n": "seed = 0\n", 'type = "automatic"\n': ""})
-    assert (longer.restore_digest, longer.digest) == (plain.restore_digest, plain.digest)
+    for old, new in (
+        ('type = "automatic"\n', ""),
+        ("seed = 0\n", ""),
+        ('{ name = "cosine" }', '{ final = 0.01, name = "cosine" }'),
+        ('name = "adam"', 'b1 = 0.9, name = "adam"'),
+        ('method = ["finetune", "rehearse", "union"]\n', ""),
+    ):
+        other = declare(**{old: new})
+        assert (other.restore_digest, other.digest) == (plain.restore_digest, plain.digest)
+
+
+def test_the_digests_are_what_the_specification_says(declare: Declare) -> None:
+    """Over what differs from the defaults, so that options of later versions do not touch them: these never change."""
+    from gitdata.canonical import digest
+
+    layers = [{"dense": 96}, "relu", {"dense": 64}, "relu", {"dense": 64}, "relu", {"dense": "outputs"}]
+    data = {
+        "dataset": "lattice",
+        "inputs": ["t1", "t2", "t3", "scenario", "dir"],
+        "outputs": ["W_max", "P_peak"],
+        "transform": {"outputs": "log10"},
+    }
+    training = {
+        "loss": "mae",
+        "metrics": ["mae", "rmse", "r2"],
+        "optimizer": {"learning_rate": 3e-3},
+        "schedule": {"name": "cosine"},
+    }
+    assert declare().restore_digest == digest({"data": data, "network": {"layers": layers}})
+    assert declare().digest == digest({"data": data, "network": {"layers": layers}, "training": training})
 
 
 @pytest.mark.parametrize(

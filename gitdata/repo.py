@@ -222,11 +222,11 @@ class Repo:
     def _committed_config(self) -> str | None:
         """The committed `.dvc/config`; a bare repository, a server or runner, takes nothing from a commit."""
         path = self.top / ".dvc" / "config"
-        return path.read_text() if not self.is_bare and path.is_file() else None
+        return path.read_text(errors="replace") if not self.is_bare and path.is_file() else None
 
     def _machine_config(self) -> list[str]:
         own = self.state / "config" if self.is_bare else self.top / ".dvc" / "config.local"
-        return [path.read_text() for path in (*config.machine_files(), own) if path.is_file()]
+        return [path.read_text(errors="replace") for path in (*config.machine_files(), own) if path.is_file()]
 
     # --- what an extension consists of -----------------------------------------------------------------------
 
@@ -244,7 +244,13 @@ class Repo:
 
     def sidecar(self, extension: Extension, name: str) -> Blob:
         path = f"{pointer.SIDECAR}/{name}"
-        return next(blob_of(a) for a in extension.sidecars if a.path == path)
+        for attachment in extension.sidecars:
+            if attachment.path == path:
+                return blob_of(attachment)
+        raise DataUnavailable(
+            f"The pointer of {extension.dataset}@{extension.version} ({extension.short}) names no sidecar '{name}'.",
+            "It was edited by hand; restore it from git.",
+        )
 
     def missing_from_cache(self, extension: Extension, splits: Iterable[str] = pointer.SPLITS) -> list[Blob]:
         """Blobs of an extension that the cache lacks, by stat; a long listing that is not here counts as one."""

@@ -155,6 +155,9 @@ def ledger_of(model: str, files: Mapping[str, bytes]) -> Ledger:
                     raise LedgerError(f"version {stem} has no verdict")
                 entries[version.id] = Entry(number, version, decode_verdict(files[f"{stem}.verdict"]))
                 stems[stem] = version.id
+        for entry in entries.values():
+            if entry.version.parent is not None and entry.version.parent not in entries:
+                raise LedgerError(f"version {entry.stem} names a parent that is not there")
         champion = files.get("champion", b"").decode(errors="replace").strip()
         if champion and champion not in stems:
             raise LedgerError(f"its champion '{champion}' is none of its versions")
@@ -168,6 +171,8 @@ def ledger_of(model: str, files: Mapping[str, bytes]) -> Ledger:
 
 def scan(folder: Path, top: Path) -> list[tuple[str, list[str]]]:
     """Folders below `folder`, relative to `top`, with the plain files in each; links are refused."""
+    if folder.is_symlink():
+        raise DataUnavailable(f"{folder.name}/ is a symbolic link; gitdata follows none.", "Replace it by a folder.")
     found: list[tuple[str, list[str]]] = []
     waiting = [folder]
     while waiting:

@@ -122,13 +122,25 @@ class Spool:
             text = self._path(state, id).read_text(errors="replace")
         except FileNotFoundError:
             return None
-        if text.startswith("{"):
-            record = json.loads(text)
-            return Job(id, state, tuple(record["refs"]), record)
-        return Job(id, state, _refs(text), {})
+        return Job(id, state, _refs(text), _record(text))
+
+
+def _record(text: str) -> dict[str, Any]:
+    """What a runner recorded; empty for a job that a hook wrote, or that somebody damaged."""
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        return {}
+    if not isinstance(record, dict):
+        return {}
+    lists = {
+        key: value if isinstance(value, list) else [] for key, value in record.items() if key in ("refs", "results")
+    }
+    results = [r for r in lists.get("results", []) if isinstance(r, dict) and isinstance(r.get("message"), str)]
+    return {**record, "refs": [str(ref) for ref in lists.get("refs", [])], "results": results}
 
 
 def _refs(text: str) -> tuple[str, ...]:
-    if text.startswith("{"):
-        return tuple(json.loads(text)["refs"])
+    if record := _record(text):
+        return tuple(record["refs"])
     return tuple(fields[2] for line in text.splitlines() if len(fields := line.split(" ", 2)) == 3)

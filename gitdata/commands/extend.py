@@ -17,8 +17,8 @@ from gitdata.canonical import readable_json
 from gitdata.commands.intake import (
     Part,
     Request,
+    check_finite,
     check_roles,
-    check_targets,
     drop_or_count_known,
     read_parts,
     schema_of_parts,
@@ -82,7 +82,8 @@ def _create(
     inputs, outputs = _roles(request, chain, parents)
     parts = read_parts(request, _parent_schema(repo, chain, parents), inputs, outputs)
     check_roles(parts, inputs, outputs)
-    check_targets(parts, {*outputs, *_declared_outputs(repo, snapshot, request.dataset)})
+    roles = _declared_roles(snapshot, request.dataset, parts[0].columns)
+    check_finite(parts, roles | dict.fromkeys(inputs, "input") | dict.fromkeys(outputs, "output"))
     overlap = drop_or_count_known(request, parts, _known_rows(repo, request, chain, parents, say))
     parts = [part for part in parts if part.rows]
     if not parts:
@@ -146,20 +147,20 @@ def _parent_schema(repo: Repo, chain: Chain, parents: Iterable[str]) -> Schema |
     return None
 
 
-def _declared_outputs(repo: Repo, snapshot: Snapshot, dataset: str) -> tuple[str, ...]:
-    """What the models of the work tree learn to predict from a dataset; a broken declaration names nothing."""
-    outputs: list[str] = []
-    for text in snapshot.declarations.values():
-        if dataset in text:
-            from gitdata.training.declaration import parse
+def _declared_roles(snapshot: Snapshot, dataset: str, fields: Iterable[str]) -> dict[str, str]:
+    """Which fields the models of the work tree use, and as what; a broken declaration uses nothing."""
+    from gitdata.training.declaration import parse
 
-            try:
-                declaration = parse(text, "model")
-            except Mendable:
-                continue
-            if declaration.data.dataset == dataset:
-                outputs.extend(declaration.data.outputs)
-    return tuple(dict.fromkeys(outputs))
+    roles: dict[str, str] = {}
+    for text in snapshot.declarations.values():
+        try:
+            data = parse(text, "model").data
+        except Mendable:
+            continue
+        if data.dataset == dataset:
+            roles |= dict.fromkeys(fields if data.inputs is None else data.inputs, "input")
+            roles |= dict.fromkeys(data.outputs, "output")
+    return roles
 
 
 def _known_rows(repo: Repo, request: Request, chain: Chain, parents: Iterable[str], say: Say) -> NDArray[np.uint64]:

@@ -51,7 +51,7 @@ def derive_remote(repo: Repo) -> str | None:
     A remote that somebody configured is left alone; without a git remote there is nothing to derive.
     """
     path = repo.top / ".dvc" / "config.local"
-    text = path.read_text() if path.is_file() else ""
+    text = path.read_text(errors="replace") if path.is_file() else ""
     if repo.git_remote is None:
         return None
     try:
@@ -75,7 +75,7 @@ def _write_new(path: Path, content: str) -> bool:
 
 
 def _add_line(path: Path, line: str) -> bool:
-    text = path.read_text() if path.is_file() else ""
+    text = path.read_text(errors="replace") if path.is_file() else ""
     if line in text.splitlines():
         return False
     separator = "\n" if text and not text.endswith("\n") else ""

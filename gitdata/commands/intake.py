@@ -5,7 +5,7 @@ A *part* is rows of one source file for one split. Everything a person may have 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -168,19 +168,22 @@ def check_roles(parts: Sequence[Part], inputs: tuple[str, ...], outputs: tuple[s
         raise Mendable(f"'{both[0]}' is named as input and as output.", "Name it once.")
 
 
-def check_targets(parts: Sequence[Part], outputs: Iterable[str]) -> None:
-    """A target that is not finite would poison training: refused before it is in anybody's data."""
+def check_finite(parts: Sequence[Part], roles: Mapping[str, str]) -> None:
+    """What is not finite in an input or output would stop every training: refused before it is in anybody's data.
+
+    `roles` says of a field whether it is an input or an output.
+    """
     import numpy as np
 
     for part in parts:
-        for name in outputs:
+        for name, role in roles.items():
             column = part.columns.get(name)
             if column is None or column.dtype.kind != "f":
                 continue
             bad = np.asarray(~np.isfinite(column.reshape(len(column), -1)).all(axis=1))
             if bad.any():
                 raise Mendable(
-                    f"The output '{name}' is not a finite number in {int(bad.sum())} of {len(bad)} rows of "
+                    f"The {role} '{name}' is not a finite number in {int(bad.sum())} of {len(bad)} rows of "
                     f"'{part.source}'; the first is row {int(bad.argmax()) + 1}.",
                     "Correct or remove these rows.",
                 )

@@ -300,7 +300,7 @@ def _datasets(file: Any, path: Path) -> Iterator[tuple[str, Any]]:
     seen = set()
     while waiting:
         prefix, group = waiting.pop()
-        for key in sorted(group):
+        for key in _keys(group, path):
             name = f"{prefix}{key}"
             if not isinstance(group.get(key, getlink=True), h5py.HardLink):
                 raise Mendable(f"'{name}' of '{path}' is a link; gitdata follows none.", "Copy the data into the file.")
@@ -322,6 +322,13 @@ def _datasets(file: Any, path: Path) -> Iterator[tuple[str, Any]]:
                 waiting.append((f"{name}/", item))
 
 
+def _keys(group: Any, path: Path) -> list[str]:
+    try:
+        return sorted(group)
+    except (OSError, RuntimeError) as error:
+        raise Mendable(f"'{path}' is a damaged HDF5 file: {_first_line(error)}.", "Write the file anew.") from error
+
+
 def _hdf5_column(dataset: Any, name: str, path: Path) -> NDArray[Any]:
     import h5py
 
@@ -337,7 +344,11 @@ def _hdf5_column(dataset: Any, name: str, path: Path) -> NDArray[Any]:
         if dataset.dtype.kind not in "biuf" or dataset.dtype.itemsize > 8:
             raise Mendable(f"{where} has the dtype {dataset.dtype}, which is no number and no text.", "Convert it.")
         array = dataset[...]
-    except (OSError, UnicodeDecodeError) as error:
+    except MemoryError as error:
+        raise Mendable(
+            f"{where} has {dataset.nbytes:,} bytes, more than this machine can hold.", "Split the file."
+        ) from error
+    except (OSError, UnicodeDecodeError, RuntimeError) as error:
         raise Mendable(f"{where} cannot be read: {_first_line(error)}.", "Write the file anew.") from error
     return np.ascontiguousarray(array, array.dtype.newbyteorder("="))
 

@@ -228,8 +228,13 @@ class Git:
     # --- writing ---------------------------------------------------------------------------------------------
 
     def stage(self, *paths: Path) -> None:
-        """`git add` of files, whatever .gitignore says."""
-        self.run("add", "--force", "--", *(str(path) for path in paths))
+        """`git add` of files, whatever .gitignore says. Raises Mendable where git does not let us."""
+        try:
+            self.run("add", "--force", "--", *(str(path) for path in paths))
+        except GitFailed as error:
+            raise Mendable(
+                f"Git could not stage {paths[0].name}: {error.stderr.strip()}", "Mend that, then try again."
+            ) from error
 
     def commit(self, message: str, *paths: Path) -> str:
         """Commit `paths`, and only these, as a person's commit: with hooks, signing and their identity."""

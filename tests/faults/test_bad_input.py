@@ -390,3 +390,93 @@ def test_predicting_from_rows_that_do_not_fit(based: Clone, write: Write, call: 
         "cannot be written",
     )
     assert not target.exists()
+
+
+def test_a_number_that_is_missing_in_a_declared_input_is_refused(based: Clone, write: Write, call: Call) -> None:
+    based.declare("m", DATA + NETWORK)
+    before = everything(based)
+    refused(call(based.path, "extend", "d", write("nan.csv", "a,b,y\n1,,3\n")), 2, "input 'b' is not a finite number")
+    assert everything(based) == before
+
+
+def test_a_locked_index_refuses_and_leaves_no_pointer(based: Clone, write: Write, call: Call) -> None:
+    lock = based.path / ".git" / "index.lock"
+    lock.write_text("")
+    done = call(based.path, "extend", "d", write("more.csv", "a,b,y\n9,9,9\n"))
+    lock.unlink()
+    refused(done, 2, "index.lock")
+    assert len(list((based.path / "datasets" / "d").glob("*.dvc"))) == 1
+
+
+@pytest.mark.parametrize("name", ["datasets", "datasets/d", "models"])
+def test_a_linked_folder_is_refused(based: Clone, write: Write, call: Call, name: str) -> None:
+    based.declare("m", DATA + NETWORK)
+    moved = based.path.parent / "moved"
+    (based.path / name).rename(moved)
+    (based.path / name).symlink_to(moved)
+    before = fingerprint(moved, based.path / ".dvc")
+    for arguments in (
+        ["status"],
+        ["extend", "d", write("more.csv", "a,b,y\n9,9,9\n")],
+        ["add", "n", write("n.csv", GOOD)],
+    ):
+        refused(call(based.path, *arguments), 4, "symbolic link")
+    assert fingerprint(moved, based.path / ".dvc") == before
+
+
+def test_a_pointer_without_its_row_index_is_named(based: Clone, write: Write, call: Call) -> None:
+    (path,) = (based.path / "datasets" / "d").glob("*.dvc")
+    document = json.loads(path.read_text())
+    document["meta"]["gitdata"]["sidecars"] = []
+    path.write_text(json.dumps(document))
+    refused(
+        call(based.path, "extend", "d", write("more.csv", "a,b,y\n9,9,9\n"), "--dedupe"), 4, "no sidecar 'rows.u64'"
+    )
+
+
+def test_configuration_that_is_no_text_is_named(based: Clone, call: Call) -> None:
+    (based.path / ".dvc" / "config.local").write_bytes(b"\xff\xfe[core]")
+    refused(call(based.path, "push"), 2, "malformed")
+
+
+def test_damaged_hdf5_and_one_that_is_too_large(clone: Clone, tmp_path: Path, call: Call) -> None:
+    good = hdf5(tmp_path / "good.h5", x=np.arange(100.0), y=np.arange(100.0))
+    content = good.read_bytes()
+    for place in range(8, len(content), 61):
+        flipped = tmp_path / "flipped.h5"
+        flipped.write_bytes(content[:place] + bytes([content[place] ^ 0xFF]) + content[place + 1 :])
+        assert call(clone.path, "add", f"d{place}", flipped).code in (0, 2)
+    bomb = tmp_path / "bomb.h5"
+    with h5py.File(bomb, "w") as file:
+        file.create_dataset("x", (10**13,), float, chunks=(10**5,), compression="gzip")
+    refused(call(clone.path, "add", "bomb", bomb), 2, "more than this machine can hold")
+
+
+def test_a_terminal_that_knows_no_star(world: World, based: Clone) -> None:
+    based.declare("m", DATA + NETWORK + "[training]\nepochs = 1\n")
+    based.commit("model")
+    based.push()
+    world.server.wait()
+    based.gitdata("promote", "m@1")
+    assert "m@1 ?" in based.gitdata("models", env={"LC_ALL": "C", "PYTHONIOENCODING": "ascii"}).out
+
+
+def test_a_ledger_that_lost_a_version_is_named(world: World, based: Clone, write: Write, call: Call) -> None:
+    based.declare("m", DATA + NETWORK + "[training]\nepochs = 1\n")
+    assert call(based.path, "extend", "d", "--test", write("t.csv", "a,b,y\n3,3,3\n5,5,5\n"), "-m", "tests").code == 0
+    based.commit("model")
+    based.push()
+    world.server.wait()
+    assert call(based.path, "extend", "d", write("more.csv", "a,b,y\n9,9,9\n8,8,8\n"), "-m", "more").code == 0
+    based.push()
+    world.server.wait()
+    based.git("fetch", "--quiet", "origin")
+    based.git("checkout", "--quiet", "-b", "mend", "origin/gitdata/models")
+    for path in (based.path / "models" / "m").glob("1-*"):
+        path.unlink()
+    (based.path / "models" / "m" / "champion").unlink(missing_ok=True)
+    based.commit("lose version 1")
+    based.git("push", "--quiet", "origin", "HEAD:gitdata/models")
+    based.git("checkout", "--quiet", "main")
+    refused(call(based.path, "models"), 4, "ledger of model 'm' is damaged", "git log gitdata/models")
+    refused(call(based.path, "train", "m"), 4, "is damaged")

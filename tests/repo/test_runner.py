@@ -36,6 +36,19 @@ def test_a_job_moves_through_the_spool(tmp_path: Path) -> None:
         spool.job("nothing")
 
 
+@pytest.mark.parametrize(
+    "content", ["{", "{}", '{"refs": 3, "results": 4}', "[]", "", "\0\0", '{"refs": [], "results": [1]}']
+)
+def test_a_damaged_job_is_shown_and_run_all_the_same(tmp_path: Path, content: str) -> None:
+    spool = Spool(tmp_path)
+    (tmp_path / "jobs" / "pending").mkdir(parents=True)
+    (tmp_path / "jobs" / "pending" / "odd").write_text(content)
+    assert [(job.id, job.refs) for job in spool.jobs()] == [("odd", ())]
+    spool.start("odd")
+    spool.finish("odd", [], started=0.0)
+    assert spool.job("odd").state == "done"
+
+
 def test_a_second_runner_leaves_at_once_and_the_first_finds_its_job(world: World) -> None:
     world.clone.commit("settings")
     world.clone.push()

@@ -13,7 +13,7 @@ import typer
 
 from gitdata import __version__
 from gitdata.cli import data, models, runner
-from gitdata.cli.shared import app
+from gitdata.cli.shared import app, printable
 from gitdata.errors import INTERRUPTED, GitdataError, Mendable
 
 __all__ = ["app", "data", "main", "models", "runner"]
@@ -70,9 +70,9 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 
 def _explain(error: GitdataError) -> int:
-    print(f"gitdata: {error.message}", file=sys.stderr)
+    print(printable(f"gitdata: {error.message}"), file=sys.stderr)
     if error.next_step:
-        print(f"         {error.next_step}", file=sys.stderr)
+        print(printable(f"         {error.next_step}"), file=sys.stderr)
     return error.exit_code
 
 

@@ -57,7 +57,12 @@ def say_always(message: str) -> None:
 
 def print_lines(lines: Sequence[str]) -> None:
     for line in lines:
-        print(line)
+        print(printable(line))
+
+
+def printable(text: str) -> str:
+    """`text` without characters that a terminal would obey: names of files may hold any."""
+    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def show_records(records: Sequence[Record], as_json: bool, for_people: object) -> None:

@@ -96,7 +96,7 @@ def predict(repo: Repo, reference: str, source: Path, target: Path, say: Say = s
 
     ledger, entry = version(repo, reference, say)
     columns = formats.read(source)
-    if target.is_dir() or not target.parent.is_dir():
+    if (target.exists() and not target.is_file()) or not target.parent.is_dir():
         raise Mendable(f"'{target}' cannot be written.", "Name a file in a folder that exists.")
     prepare(compile_cache())
     from gitdata.training import package

@@ -69,8 +69,9 @@ def _prepare(repo: Repo, model: str, options: Options, say: Say) -> Task:
     repo.require_initialised()
     snapshot = repo.snapshot(options.revision or default_revision(repo, model))
     text = snapshot.declaration(model)
-    from gitdata.training.declaration import parse
+    from gitdata.training.declaration import check_methods, parse
 
+    check_methods(options.methods or ())
     declaration = parse(text, model)
     wanted = declared(repo, model, text)
     if options.data is not None:

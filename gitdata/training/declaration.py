@@ -223,6 +223,13 @@ def parse(text: str, name: str) -> Declaration:
         raise Mendable("\n".join(_sentences(where, error)), "See docs/model-file.md.") from error
 
 
+def check_methods(methods: Sequence[str]) -> None:
+    """Raises Mendable naming a method that does not exist."""
+    for method in methods:
+        if method not in METHODS:
+            raise Mendable(f"There is no method '{method}'.", f"Methods: {', '.join(METHODS)}.")
+
+
 def _floats(value: Any) -> Any:
     """TOML tells 1 from 1.0; a person who writes `tolerance = 0` means 0.0."""
     floats = ("learning_rate", "momentum", "b1", "b2", "eps", "final", "rate", "tolerance")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from gitdata.errors import Mendable
 from gitdata.training import gate, loop, network, optimizer, preprocessing
-from gitdata.training.declaration import METHODS, Declaration, Optimizer, Schedule
+from gitdata.training.declaration import Declaration, Optimizer, Schedule, check_methods
 from gitdata.training.package import Package
 
 Columns = Mapping[str, NDArray[Any]]
@@ -86,7 +86,8 @@ def climb(
     Without a version to restore there is one rung: `union`.
     """
     say = progress or (lambda message: None)
-    rungs_wanted = _methods(methods or declaration.retraining.method) if restored else ("union",)
+    check_methods(methods or ())
+    rungs_wanted = (methods or declaration.retraining.method) if restored else ("union",)
     validation = data.validation()
     reference = _validation_loss(champion or restored, validation, declaration)
     tried: list[tuple[Rung, Package, Columns]] = []
@@ -112,13 +113,6 @@ def climb(
             break
     rung, package, rows = tried[-1] if tried[-1][0].within_tolerance else min(tried, key=_loss_of)
     return Outcome(package, rows, rung, tuple(rung for rung, _, _ in tried))
-
-
-def _methods(methods: Sequence[str]) -> tuple[str, ...]:
-    for method in methods:
-        if method not in METHODS:
-            raise Mendable(f"There is no method '{method}'.", f"Methods: {', '.join(METHODS)}.")
-    return tuple(methods)
 
 
 def _recipe(method: str, declaration: Declaration, data: TrainingData, restored: Package | None) -> _Recipe:

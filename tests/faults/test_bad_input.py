@@ -480,3 +480,24 @@ def test_a_ledger_that_lost_a_version_is_named(world: World, based: Clone, write
     based.git("checkout", "--quiet", "main")
     refused(call(based.path, "models"), 4, "ledger of model 'm' is damaged", "git log gitdata/models")
     refused(call(based.path, "train", "m"), 4, "is damaged")
+
+
+def test_names_that_a_terminal_would_obey_are_shown_harmless(based: Clone, write: Write, call: Call) -> None:
+    (based.path / "datasets" / "d" / "\x1b[31mred.dvc").write_text("x")
+    shown = call(based.path, "status").out
+    assert "\x1b" not in shown
+    assert "red.dvc" in shown
+    refused(call(based.path, "extend", "d", based.path / "\x1b[31m.csv"), 2, "no file")
+    assert "\x1b" not in call(based.path, "log", "\x1b[31m").err
+
+
+def test_predictions_replace_no_device(based: Clone, write: Write, call: Call) -> None:
+    refused(call(based.path, "predict", "nobody", write("p.csv", GOOD), "-o", "/dev/null"), 2, "nobody")
+    based.declare("m", DATA + NETWORK + "[training]\nepochs = 1\n")
+    assert call(based.path, "extend", "d", "--test", write("t.csv", "a,b,y\n3,3,3\n5,5,5\n"), "-m", "tests").code == 0
+    based.commit("model")
+    based.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
+    based.gitdata("train", "m")
+    refused(call(based.path, "predict", "m", write("p.csv", GOOD), "-o", "/dev/null"), 2, "cannot be written")
+    assert not Path("/dev/null").is_file()
+    refused(call(based.path, "train", "m", "--method", "magic"), 2, "no method 'magic'")

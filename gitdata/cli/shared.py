@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 if TYPE_CHECKING:
+    from gitdata.automation.hooks import Installed
     from gitdata.commands.records import Record
     from gitdata.repo import Repo
 
@@ -65,21 +66,18 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
-def show_records(records: Sequence[Record], as_json: bool, for_people: object) -> None:
+def show_records(records: Sequence[Record], as_json: bool, for_people: Callable[[], None]) -> None:
+    """Print records as JSON, one a line, or let `for_people` print them."""
     if as_json:
         for record in records:
             print(json.dumps(record.to_json(), sort_keys=True, ensure_ascii=False))
     else:
-        assert callable(for_people)
         for_people()
 
 
-def hook_lines(installed: Sequence[object]) -> list[str]:
-    from gitdata.automation.hooks import Installed
-
+def hook_lines(installed: Sequence[Installed]) -> list[str]:
     lines = []
     for hook in installed:
-        assert isinstance(hook, Installed)
         if hook.outcome == "installed":
             lines.append(f"Installed the hook {hook.path}.")
         elif hook.outcome == "by hand":

@@ -91,7 +91,13 @@ def _train(repo: Repo, wanted: Deployment, log: IO[bytes]) -> ModelResult:
     with Path(log.name).open("rb") as written:
         written.seek(start)
         lines = written.read().decode(errors="replace").strip().splitlines()
-    return ModelResult(wanted.model, done.returncode, lines[-1] if lines else "", time.monotonic() - started)
+    return ModelResult(wanted.model, done.returncode, _summary(lines), time.monotonic() - started)
+
+
+def _summary(lines: list[str]) -> str:
+    """The line of a log that says what came of it: an error, or the last one."""
+    errors = [line for line in lines if line.startswith("gitdata: ")]
+    return (errors or lines or [""])[-1]
 
 
 def _stamp(repo: Repo) -> dict[str, str]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from gitdata.commands.records import Record, Say, silent
@@ -18,7 +18,7 @@ from gitdata.data.pointer import Extension
 from gitdata.data.pointerfile import PointerError
 from gitdata.errors import DataUnavailable, Mendable
 from gitdata.repo import Purpose, Repo, blob_of
-from gitdata.snapshot import DATASETS, MODELS, Snapshot, read_pointer
+from gitdata.snapshot import DATASETS, MODELS, Snapshot, read_pointer, refuse_links
 from gitdata.storage.cache import Blob
 
 _MODEL_POINTER = re.compile(r"models/[^/]+/(?P<stem>[^/]+)\.dvc")
@@ -43,7 +43,9 @@ def push_refs(repo: Repo, git_remote: str, url: str, lines: Iterable[str], say: 
     if not commits:
         return []
     target = git_remote if git_remote in repo.git.remotes() else url
-    pointers = _pointers_sent(repo, commits, git_remote)
+    tips = _pointers_at(repo, commits)
+    named = [(path, content) for path, content in _pointers_sent(repo, commits, git_remote) if _is_sound(path, content)]
+    pointers = list(dict.fromkeys([*tips, *named]))
     extensions = [e for path, content in pointers if (e := read_pointer(path, content))]
     packages = [blob for path, content in pointers for blob in _package(path, content)]
     records = []
@@ -111,18 +113,34 @@ def _closures(repo: Repo, snapshot: Snapshot, references: Sequence[str]) -> tupl
     return tuple(found.values())
 
 
+def _pointers_at(repo: Repo, commits: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Path and content of every pointer at some commits. Raises DataUnavailable where one is a link."""
+    entries = [entry for commit in commits for entry in repo.git.tree(commit, DATASETS, MODELS)]
+    refuse_links([entry.path for entry in entries if entry.mode == "120000"])
+    return _contents(repo, {e.object: e.path for e in entries if e.is_plain_file})
+
+
 def _pointers_sent(repo: Repo, commits: Sequence[str], git_remote: str) -> list[tuple[str, bytes]]:
-    """Path and content of every pointer in the commits that the git remote lacks, and at their tips."""
+    """Path and content of every pointer that the commits which the git remote lacks add or change."""
     log = repo.git.run(
         *("log", "--raw", "--no-abbrev", "--no-renames", "-m", "-z", "--format=", "--diff-filter=AM"),
         *(*commits, "--not", f"--remotes={git_remote}", "--", DATASETS, MODELS),
     )
-    objects = dict(_raw_entries(log))
-    for commit in commits:
-        objects |= {e.object: e.path for e in repo.git.tree(commit, DATASETS, MODELS) if e.is_plain_file}
+    return _contents(repo, dict(_raw_entries(log)))
+
+
+def _contents(repo: Repo, objects: Mapping[str, str]) -> list[tuple[str, bytes]]:
     wanted = {name: path for name, path in objects.items() if path.endswith(".dvc")}
     contents = repo.git.objects(wanted)
     return [(path, contents[name]) for name, path in wanted.items()]
+
+
+def _is_sound(path: str, content: bytes) -> bool:
+    """Whether a pointer of history can be read; one that was damaged and mended since names nothing."""
+    try:
+        return read_pointer(path, content) is not None or bool(_package(path, content))
+    except DataUnavailable:
+        return False
 
 
 def _raw_entries(log: bytes) -> Iterator[tuple[str, str]]:

@@ -40,10 +40,14 @@ FALLBACK_IDENTITY = {"NAME": "gitdata", "EMAIL": "gitdata@localhost"}
 
 
 class GitFailed(GitdataError):
-    """A git command failed; `stderr` is what it said. A bug of ours, unless the caller knows better."""
+    """A git command failed; `stderr` is what it said: mostly what a person can mend in the repository."""
+
+    exit_code = 2
 
     def __init__(self, arguments: Sequence[str], status: int, stderr: str, stdout: str = "") -> None:
-        super().__init__(f"git {' '.join(arguments[:3])} failed ({status}): {stderr.strip()}")
+        super().__init__(
+            f"`git {' '.join(arguments[:2])}` failed ({status}): {stderr.strip()}", "Mend that in git, then try again."
+        )
         self.status = status
         self.stderr = stderr
         self.stdout = stdout

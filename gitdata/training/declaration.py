@@ -245,8 +245,10 @@ def _sentences(where: str, error: ValidationError) -> list[str]:
     seen: dict[str, str] = {}
     for problem in error.errors():
         keys = [str(part) for part in problem["loc"]]
-        path = ".".join(key for key in keys if key[:1].islower() and not key.startswith(("literal[", "function-")))
-        seen.setdefault(path, f"{where}: {_sentence(path, keys, problem)}")
+        inner = ("literal[", "function-", "constrained-")
+        path = ".".join(key for key in keys if key[:1].islower() and not key.startswith(inner))
+        if not any(path.startswith(other) or other.startswith(path) for other in seen):
+            seen[path] = f"{where}: {_sentence(path, keys, problem)}"
     return list(seen.values())
 
 

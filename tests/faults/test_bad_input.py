@@ -238,9 +238,10 @@ def test_a_damaged_pointer(based: Clone, write: Write, call: Call, name: str) ->
     pushed = head.read_text()
     for arguments in (["push"], ["pending"]):
         refused(call(based.path, *arguments), 4, "datasets/d/")
-    if name != "linked":  # git push looks at pointers alone; a link is none
-        assert "datasets/d/" in based.push(ok=False)
-        assert head.read_text() == pushed
+    assert "datasets/d/" in based.push(ok=False)
+    assert head.read_text() == pushed
+    based.git("revert", "--no-edit", "HEAD")  # mended: what lies between in history holds nobody up
+    based.push()
 
 
 def blob_paths(clone: Clone) -> tuple[Path, Path]:

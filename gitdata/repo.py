@@ -62,7 +62,11 @@ class Repo:
 
     @cached_property
     def cache(self) -> Cache:
-        return Cache(self.state / "cache" if self.git.work_tree is None else self.git.work_tree / ".dvc" / "cache")
+        """The blobs of this clone; linked worktrees share those of the main one, as they share its objects."""
+        if self.git.work_tree is None:
+            return Cache(self.state / "cache")
+        linked = self.git.folder != self.git.common and self.git.common.name == ".git"
+        return Cache((self.git.common.parent if linked else self.git.work_tree) / ".dvc" / "cache")
 
     def require_work_tree(self, command: str) -> Path:
         """The work tree. Raises Mendable in a bare repository."""

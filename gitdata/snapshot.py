@@ -134,7 +134,7 @@ def read_pointer(path: str, content: bytes) -> Extension | None:
         extension = pointerfile.decode(content, match["stem"])
     except PointerError as error:
         raise DataUnavailable(
-            f"The pointer {path} is damaged: {error}.", f"Restore it: `git checkout HEAD -- {path}`."
+            f"The pointer {path} is damaged: {error}.", f"Restore it from git: `git log -- {path}` shows its versions."
         ) from error
     if extension.dataset != match["dataset"]:
         raise DataUnavailable(
@@ -151,6 +151,8 @@ def ledger_of(model: str, files: Mapping[str, bytes]) -> Ledger:
             if name.endswith(".dvc"):
                 stem = name.removesuffix(".dvc")
                 version, number = pointerfile.decode_model(content, stem)
+                if version.model != model:
+                    raise LedgerError(f"version {stem} belongs to the model '{version.model}'")
                 if f"{stem}.verdict" not in files:
                     raise LedgerError(f"version {stem} has no verdict")
                 entries[version.id] = Entry(number, version, decode_verdict(files[f"{stem}.verdict"]))
@@ -188,7 +190,7 @@ def scan(folder: Path, top: Path) -> list[tuple[str, list[str]]]:
                 elif entry.is_dir():
                     if pointer.split_stem(entry.name) is None:
                         waiting.append(Path(entry.path))
-                else:
+                elif entry.is_file(follow_symlinks=False):
                     names.append(entry.name)
         found.append((current.relative_to(top).as_posix(), names))
     return found

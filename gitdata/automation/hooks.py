@@ -18,8 +18,15 @@ from gitdata.repo import Repo
 
 MARKER = "# gitdata-hook "
 KEPT = ".before-gitdata"
-# For a hook that serves several repositories: it does nothing in those that have no gitdata.
-BY_HAND = 'own=$(git rev-parse --git-common-dir)/gitdata/hooks/{name}; [ ! -x "$own" ] || "$own" "$@" || exit'
+# For the top of a hook that serves several repositories: it does nothing in those that have no gitdata, and hands the
+# refs that git wrote to its standard input on to what follows.
+BY_HAND = """\
+refs=$(cat)
+own=$(git rev-parse --git-common-dir)/gitdata/hooks/{name}
+if [ -x "$own" ]; then printf '%s\\n' "$refs" | "$own" "$@" || exit; fi
+exec <<REFS
+$refs
+REFS"""
 CLIENT_HOOKS = ("pre-push",)
 SERVER_HOOKS = ("post-receive",)
 
@@ -47,9 +54,9 @@ def install(repo: Repo, *, server: bool = False) -> list[Installed]:
 
 
 def missing(repo: Repo) -> bool:
-    """Whether a hook of this clone is not installed; one that is to be called by hand was told once."""
+    """Whether a hook of this clone is not installed, or not called from where core.hooksPath leads."""
     folder = _folder(repo)
-    return any(not _is_ours(folder / name) for name in _names(repo))
+    return any(not _is_ours(folder / name) or _needs_a_hand(repo, name) for name in _names(repo))
 
 
 def shim(name: str) -> bytes:
@@ -60,14 +67,35 @@ def shim(name: str) -> bytes:
 
 def _install(name: str, repo: Repo) -> Installed:
     path, content = _folder(repo) / name, shim(name)
-    if path.is_file() and path.read_bytes() == content:
-        return Installed(name, path, "up to date")
-    if path.exists() and not _is_ours(path):
-        durable.rename(path, path.with_name(name + KEPT))
-    durable.write(path, content, mode=0o777)
-    if not _is_own(repo, repo.git.hooks_folder()):
+    changed = not path.is_file() or path.read_bytes() != content
+    if changed:
+        _keep(path)
+        durable.write(path, content, mode=0o777)
+    if _needs_a_hand(repo, name):
         return Installed(name, repo.git.hooks_folder() / name, "by hand", BY_HAND.format(name=name))
-    return Installed(name, path, "installed")
+    return Installed(name, path, "installed" if changed else "up to date")
+
+
+def _keep(path: Path) -> None:
+    """Put somebody else's hook beside ours. Raises Mendable where one is kept there already."""
+    if not path.exists() or _is_ours(path):
+        return
+    kept = path.with_name(path.name + KEPT)
+    if kept.exists():
+        raise Mendable(
+            f"Both {path} and {kept} are hooks of others; gitdata keeps one.",
+            f"Merge them into {path}, remove the other.",
+        )
+    durable.rename(path, kept)
+
+
+def _needs_a_hand(repo: Repo, name: str) -> bool:
+    """Whether core.hooksPath leads out of this repository, to a hook that does not call ours yet."""
+    folder = repo.git.hooks_folder()
+    if _is_own(repo, folder):
+        return False
+    called = folder / name
+    return not called.is_file() or f"gitdata/hooks/{name}" not in called.read_text(errors="replace")
 
 
 def _names(repo: Repo) -> tuple[str, ...]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import signal
@@ -47,6 +48,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             prog_name="gitdata",
             standalone_mode=False,
         )
+        sys.stdout.flush()
         return status if isinstance(status, int) else 0
     except GitdataError as error:
         return _explain(error)
@@ -64,6 +66,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
+        if not sys.stdout.closed and error.errno == errno.ENOSPC:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more at its end
         return _explain(_from_system(error))
     except Exception as error:  # the last line of defence: a bug of ours, told in a way that can be reported
         return _report_bug(error)

@@ -83,6 +83,7 @@ def hook_lines(installed: Sequence[Installed]) -> list[str]:
         elif hook.outcome == "by hand":
             lines += [
                 f"core.hooksPath leads to {hook.path.parent}, which is not this repository's own.",
-                f"Add this line to its {hook.hook} hook: {hook.line}",
+                f"Until these lines stand at the top of its {hook.hook} hook (after #!/bin/sh), gitdata is not called:",
+                *hook.line.splitlines(),
             ]
     return lines

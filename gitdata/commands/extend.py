@@ -79,6 +79,8 @@ def extend(repo: Repo, request: Request, say: Say = silent) -> Record:
 def _create(
     repo: Repo, request: Request, snapshot: Snapshot, chain: Chain, parents: tuple[str, ...], say: Say
 ) -> Record:
+    if request.message is not None and not request.message.strip():
+        raise Mendable("The commit message is empty.", "Give one with -m, or leave -m out.")
     inputs, outputs = _roles(request, chain, parents)
     parts = read_parts(request, _parent_schema(repo, chain, parents), inputs, outputs)
     check_roles(parts, inputs, outputs)

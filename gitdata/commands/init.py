@@ -75,9 +75,10 @@ def _write_new(path: Path, content: str) -> bool:
 
 
 def _add_line(path: Path, line: str) -> bool:
-    text = path.read_text(errors="replace") if path.is_file() else ""
-    if line in text.splitlines():
+    """Append a line unless it is there; whatever else the file holds stays, byte for byte."""
+    content = path.read_bytes() if path.is_file() else b""
+    if line.encode() in content.splitlines():
         return False
-    separator = "\n" if text and not text.endswith("\n") else ""
-    durable.write(path, f"{text}{separator}{line}\n".encode())
+    separator = b"\n" if content and not content.endswith(b"\n") else b""
+    durable.write(path.resolve(), content + separator + line.encode() + b"\n")
     return True

@@ -74,7 +74,7 @@ def read_parts(
     if not parts:
         raise Mendable(
             "There is no file to take rows from.",
-            f"Name one: `gitdata extend {request.dataset} FILE`, or a test part alone with `--test FILE`.",
+            "Name one, or a test part alone with `--test FILE`.",
         )
     for other in parts[1:]:
         _refuse_differences(parts[0], other)
@@ -121,6 +121,8 @@ def _split(part: Part, split: str, fraction: float, inputs: tuple[str, ...], out
 
     fields = inputs or tuple(name for name in part.columns if name not in outputs)
     _check_fields(part, fields)
+    if not fields:
+        raise Mendable(f"'{part.source}' has no field that is an input.", "Rows are split by their inputs: name some.")
     taken = rows.fraction_mask(part.columns, fields, fraction, split)
     kept = ~taken if part.keep is None else part.keep & ~taken
     pieces = [Part(part.source, "train", part.columns, kept, part.found)]
@@ -148,7 +150,7 @@ def _refuse_same_names(parts: Sequence[Part]) -> None:
     for split, name in names:
         if names.count((split, name)) > 1:
             raise Mendable(f"Two files of the {split} split are called '{name}'.", "Rename one of them.")
-        if not pointer.is_safe_path(name):
+        if not pointer.is_safe_path(name) or not name.isprintable():
             raise Mendable(f"'{name}' is no name for a file in a dataset.", "Rename it.")
 
 

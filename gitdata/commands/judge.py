@@ -79,6 +79,12 @@ class Judge:
         metrics = gate.metrics(candidate, unknown, self.declaration) if count(unknown) else {}
         return Judgement(outcome, promoted, reason, metrics, tuple(comparisons), count(unknown))
 
+    def require(self, view: View) -> None:
+        """Fetch what the gate will need, so that nothing is computed or stored for a gate that cannot be held."""
+        self._test_rows(view)
+        if (baseline := choice.baseline_of(view.situation)) is not None:
+            self.package(view.situation.ledger.entries[baseline])
+
     def _test_rows(self, view: View) -> Columns:
         extensions = view.chain.contributing(view.situation.live, "test")
         return self.source.rows(extensions, "test") if extensions else {}

@@ -97,13 +97,13 @@ def predict(repo: Repo, reference: str, source: Path, target: Path, say: Say = s
     ledger, entry = version(repo, reference, say)
     columns = formats.read(source)
     if (target.exists() and not target.is_file()) or not target.parent.is_dir():
-        raise Mendable(f"'{target}' cannot be written.", "Name a file in a folder that exists.")
+        raise Mendable(f"'{target}' cannot be written.", "Name a plain file in a folder that exists.")
     prepare(compile_cache())
     from gitdata.training import package
 
     with package_folder(repo, entry, say) as folder:
         predicted = package.predict(package.read(folder), columns)
-    formats.columns_to_csv(predicted, target)
+    formats.columns_to_csv(predicted, target.resolve())
     rows = len(next(iter(predicted.values())))
     fields = {
         "file": str(target),

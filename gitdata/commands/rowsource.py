@@ -11,7 +11,6 @@ from gitdata.commands.records import Say, silent
 from gitdata.commands.transfer import fetch_extensions, sidecar_json
 from gitdata.data.pointer import Extension, File
 from gitdata.data.schema import Schema
-from gitdata.errors import DataUnavailable
 from gitdata.repo import Repo, blob_of
 
 if TYPE_CHECKING:
@@ -45,12 +44,7 @@ class RowSource:
 
         blob = blob_of(file)
         if not self.repo.cache.verify(blob):
-            aside = self.repo.cache.set_aside(blob)
-            raise DataUnavailable(
-                f"The cached copy of {file.place} of {extension.dataset}@{extension.version} is corrupt; it was set "
-                f"aside as {aside}.",
-                f"Fetch it again: `gitdata fetch {extension.dataset}@{extension.short}`.",
-            )
+            raise self.repo.cache.reject(blob)
         schema = schema_of(self.repo, extension)
         return formats.read(self.repo.cache.path(blob), schema, suffix=Path(file.path).suffix)
 

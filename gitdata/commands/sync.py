@@ -39,12 +39,14 @@ def push_refs(repo: Repo, git_remote: str, url: str, lines: Iterable[str], say: 
 
     Raises DataUnavailable naming the blobs that are neither here nor on the remote: the push is then refused.
     """
-    commits = [fields[1] for line in lines if len(fields := line.split()) == 4 and fields[1].strip("0")]
+    updates = [fields for line in lines if len(fields := line.split()) == 4]
+    commits = [local for _, local, _, _ in updates if local.strip("0")]
     if not commits:
         return []
     target = git_remote if git_remote in repo.git.remotes() else url
     tips = _pointers_at(repo, commits)
-    named = [(path, content) for path, content in _pointers_sent(repo, commits, git_remote) if _is_sound(path, content)]
+    held = [remote for _, _, _, remote in updates if remote.strip("0") and repo.git.resolve(remote)]
+    named = [(path, content) for path, content in _pointers_sent(repo, commits, held) if _is_sound(path, content)]
     pointers = list(dict.fromkeys([*tips, *named]))
     extensions = [e for path, content in pointers if (e := read_pointer(path, content))]
     packages = [blob for path, content in pointers for blob in _package(path, content)]
@@ -88,6 +90,8 @@ def checkout(repo: Repo, reference: str, splits: Sequence[str], say: Say = silen
         targets = [(folder / f.place, blob_of(f)) for f in repo.files_of(extension) if f.split in wanted]
         if wanted == set(pointer.SPLITS):
             targets += [(folder / a.path, blob_of(a)) for a in extension.sidecars]
+        for target, _ in targets:
+            _refuse_links_on_the_way(top, target)
         delivered = sum(_deliver(repo, blob, target) for target, blob in targets)
         place = folder.relative_to(top).as_posix()
         records.append(
@@ -120,11 +124,11 @@ def _pointers_at(repo: Repo, commits: Sequence[str]) -> list[tuple[str, bytes]]:
     return _contents(repo, {e.object: e.path for e in entries if e.is_plain_file})
 
 
-def _pointers_sent(repo: Repo, commits: Sequence[str], git_remote: str) -> list[tuple[str, bytes]]:
-    """Path and content of every pointer that the commits which the git remote lacks add or change."""
+def _pointers_sent(repo: Repo, commits: Sequence[str], held: Sequence[str]) -> list[tuple[str, bytes]]:
+    """Path and content of every pointer that is added or changed since the commits that the remote says it holds."""
     log = repo.git.run(
         *("log", "--raw", "--no-abbrev", "--no-renames", "-m", "-z", "--format=", "--diff-filter=AM"),
-        *(*commits, "--not", f"--remotes={git_remote}", "--", DATASETS, MODELS),
+        *(*commits, "--not", *held, "--", DATASETS, MODELS),
     )
     return _contents(repo, dict(_raw_entries(log)))
 
@@ -195,9 +199,6 @@ def _deliver(repo: Repo, blob: Blob, target: Path) -> bool:
     """Put a blob in its place; True if it was not there yet. Raises Mendable where other content is in the way."""
     from gitdata.storage.cache import hash_file
 
-    for folder in (target.parent, target.parent.parent):
-        if folder.is_symlink():
-            raise Mendable(f"'{folder}' is a symbolic link; gitdata writes through none.", "Remove it.")
     if target.is_symlink() or target.exists():
         if not target.is_symlink() and target.is_file() and hash_file(target).sha256 == blob.sha256:
             return False
@@ -209,6 +210,15 @@ def _deliver(repo: Repo, blob: Blob, target: Path) -> bool:
     _require_space(target.parent, blob)
     repo.cache.deliver(blob, target)
     return True
+
+
+def _refuse_links_on_the_way(top: Path, target: Path) -> None:
+    """A link between the work tree and a file that is to be written would lead the bytes elsewhere."""
+    for folder in target.parents:
+        if folder == top:
+            return
+        if folder.is_symlink():
+            raise Mendable(f"'{folder}' is a symbolic link; gitdata writes through none.", "Remove it.")
 
 
 def _require_space(folder: Path, blob: Blob) -> None:

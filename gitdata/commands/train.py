@@ -57,6 +57,7 @@ def train(repo: Repo, model: str, options: Options, say: Say = silent) -> Record
     judge = Judge(task.source, task.declaration, {})
     if decision.candidate is not None:
         return record_verdict(task, decision, judge)
+    judge.require(view)
     outcome = _climb(task, view, decision, judge, options.methods)
     return record_version(task, decision, judge, _store(task, decision, outcome), outcome.package)
 

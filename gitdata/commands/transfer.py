@@ -49,8 +49,8 @@ def fetch_extensions(
     splits = set(splits)
     heads = [directory_blob(e) for e in extensions] + [blob_of(a) for e in extensions for a in e.sidecars]
     for blob in heads:  # small, and read at once: a corrupt one makes room for the good copy
-        if repo.cache.holds(blob) and not repo.cache.verify(blob):
-            repo.cache.set_aside(blob)
+        if repo.cache.path(blob).is_file() and not repo.cache.verify(blob):
+            repo.cache.reject(blob)
     count = fetch_blobs(repo, heads, say=say)
     for extension in extensions:
         check_directory(repo, extension)

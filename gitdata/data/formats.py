@@ -80,6 +80,8 @@ def columns_to_csv(columns: Mapping[str, NDArray[Any]], path: Path) -> None:
 
 
 def _require_readable(path: Path) -> None:
+    if any("\udc80" <= character <= "\udcff" for character in str(path)):  # how Python holds bytes that are no text
+        raise Mendable(f"The name of '{path}' is not UTF-8.", "Rename it.")
     if not path.exists():
         raise Mendable(f"There is no file '{path}'.", "Check the name.")
     if not path.is_file():

@@ -84,11 +84,11 @@ class Cache:
         Raises DataUnavailable, and leaves no `target`, where the blob is missing or corrupt.
         """
         target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.parent / f"{durable.TEMPORARY_PREFIX}{os.getpid()}-{target.name}"
+        temporary = target.parent / f"{durable.TEMPORARY_PREFIX}{os.getpid()}-{blob.md5[:16]}"
         try:
             _clone_or_copy(self.path(blob), temporary)
-            if not agrees(hash_file(temporary), blob):
-                raise _corrupt(blob, self.set_aside(blob))
+            if not agrees(found := hash_file(temporary), blob):
+                raise self.reject(blob, found)
             temporary.replace(target)
         except FileNotFoundError as error:
             raise _missing(blob) from error
@@ -101,9 +101,22 @@ class Cache:
             content = self.path(blob).read_bytes()
         except FileNotFoundError as error:
             raise _missing(blob) from error
-        if not agrees(_digests(io.BytesIO(content)), blob):
-            raise _corrupt(blob, self.set_aside(blob))
+        if not agrees(found := _digests(io.BytesIO(content)), blob):
+            raise self.reject(blob, found)
         return content
+
+    def reject(self, blob: Blob, found: Blob | None = None) -> DataUnavailable:
+        """What is wrong with a blob that did not verify; a corrupt one is set aside.
+
+        Content that is what its name says is not at fault: then whoever wants another sha256 or size is.
+        """
+        found = found or hash_file(self.path(blob))
+        if found.md5 == blob.md5.removesuffix(".dir"):
+            return DataUnavailable(
+                f"The blob {blob.md5} is intact, but a pointer gives it another sha256 or size.",
+                "The pointer was edited by hand; restore it from git.",
+            )
+        return _corrupt(blob, self.set_aside(blob))
 
     def set_aside(self, blob: Blob) -> Path:
         """Move a corrupt object out of the way, to `corrupt/`; it is never deleted."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from gitdata.errors import GitdataError, Mendable, TryAgain
+from gitdata.errors import DataUnavailable, GitdataError, Mendable, TryAgain
 
 # `git rev-parse --local-env-vars`, and the quarantine of pre-receive, which that list lacks.
 LOCAL_ENVIRONMENT = (
@@ -342,14 +342,21 @@ class Git:
         return next((commit for commit, name in lines if name == ref), None)
 
     def fetch_ref(self, remote: str, ref: str, target: str) -> str | None:
-        """Fetch one ref of a remote into `target`; None where the remote has no such ref."""
-        commit = self.remote_ref(remote, ref)
-        if commit is None:
-            if self.resolve(target):
-                self.run("update-ref", "-d", target)
-            return None
-        if self.resolve(target) != commit:
-            self.run("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", remote, f"+{ref}:{target}")
+        """Fetch one ref of a remote into `target`; None where the remote never had such a ref.
+
+        Raises DataUnavailable where the remote has lost it: what is here may be the last copy.
+        """
+        commit, here = self.remote_ref(remote, ref), self.resolve(target)
+        if commit is None and here is not None:
+            raise DataUnavailable(
+                f"The remote '{remote}' has lost {ref}; this clone still has it ({here[:8]}).",
+                f"Restore it: `git push {remote} {target}:{ref}`; or forget it: `git update-ref -d {target}`.",
+            )
+        if commit is not None and here != commit:
+            try:
+                self.run("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", remote, f"+{ref}:{target}")
+            except GitFailed as error:
+                raise TryAgain(f"{ref} could not be fetched: {error.stderr.strip()}", "Try again.") from error
         return self.resolve(target)
 
 

@@ -56,8 +56,8 @@ class Remote:
         corrupt = [blob for blob in absent if not cache.verify(blob)]
         if corrupt:
             for blob in corrupt:
-                if cache.path(blob).exists():
-                    cache.set_aside(blob)
+                if cache.path(blob).is_file():
+                    cache.reject(blob)
             raise DataUnavailable(
                 f"{len(corrupt)} blobs are missing or corrupt in the cache: {_names(corrupt)}.",
                 "Fetch them from another remote, or add the files again; nothing was sent.",

@@ -502,3 +502,33 @@ def test_predictions_replace_no_device(based: Clone, write: Write, call: Call) -
     refused(call(based.path, "predict", "m", write("p.csv", GOOD), "-o", "/dev/null"), 2, "cannot be written")
     assert not Path("/dev/null").is_file()
     refused(call(based.path, "train", "m", "--method", "magic"), 2, "no method 'magic'")
+
+
+def test_a_hostile_link_leads_no_byte_out_of_the_work_tree(based: Clone, tmp_path: Path, call: Call) -> None:
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (extension,) = based.repo.work_tree_snapshot().chain("d").extensions.values()
+    (based.path / "datasets" / "d" / extension.stem).symlink_to(outside)
+    refused(call(based.path, "checkout", "d"), 2, "writes through none")
+    assert list(outside.iterdir()) == []
+
+
+def test_an_edited_pointer_evicts_no_good_blob(based: Clone, call: Call) -> None:
+    (path,) = (based.path / "datasets" / "d").glob("*.dvc")
+    document = json.loads(path.read_text())
+    document["meta"]["gitdata"]["sidecars"][0]["sha256"] = "0" * 64
+    path.write_text(json.dumps(document))
+    before = fingerprint(based.path / ".dvc")
+    refused(call(based.path, "checkout", "d"), 4, "edited by hand")
+    assert fingerprint(based.path / ".dvc") == before
+
+
+def test_odd_requests(based: Clone, write: Write, call: Call, tmp_path: Path) -> None:
+    odd = tmp_path / "\udcff.csv"
+    odd.write_text(GOOD)
+    before = everything(based)
+    refused(call(based.path, "add", "n", odd), 2, "is not UTF-8")
+    lone = ("add", "n", write("y.csv", "y\n1\n2\n"), "--outputs", "y", "--test", "0.5")
+    refused(call(based.path, *lone), 2, "no field that is an input")
+    refused(call(based.path, "extend", "d", write("m.csv", "a,b,y\n9,9,9\n"), "-m", " "), 2, "message is empty")
+    assert everything(based) == before

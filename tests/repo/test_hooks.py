@@ -56,14 +56,42 @@ def test_a_shared_hooks_path_is_not_written_but_told_by_hand(tmp_path: Path) -> 
     shared = tmp_path / "shared"
     shared.mkdir()
     world.clone.git("config", "core.hooksPath", str(shared))
-    said = world.clone.gitdata("init").out
-    assert "Add this line to its pre-push hook" in said
+    for _ in range(2):  # told each time, until it is called
+        said = world.clone.gitdata("init").out
+        assert "gitdata is not called" in said
     assert list(shared.iterdir()) == []
-    line = said.splitlines()[-1].partition("hook: ")[2]
-    (shared / "pre-push").write_text(f"#!/bin/sh\n{line}\n")
+    snippet = said[said.index("refs=$(cat)") :]
+    (shared / "pre-push").write_text(f"#!/bin/sh\n{snippet}\ncat > {tmp_path}/seen\n")
     (shared / "pre-push").chmod(0o755)
+    assert "not called" not in world.clone.gitdata("init").out
     world.clone.gitdata("add", "lattice", world.lattice("base", 0, 2), "-m", "base")
     world.clone.push()
+    assert list((world.server.store / "files" / "md5").rglob("*.dir"))
+    assert "refs/heads/main" in (tmp_path / "seen").read_text()
+
+
+def test_a_hook_that_is_kept_is_never_lost(world: World) -> None:
+    hook = world.clone.path / ".git" / "hooks" / "pre-push"
+    for text in ("#!/bin/sh\n# A\n", "#!/bin/sh\n# B\n"):
+        hook.write_text(text)
+        world.clone.gitdata("install", code=0 if "A" in text else 2)
+    assert hook.with_name(f"pre-push{hooks.KEPT}").read_text() == "#!/bin/sh\n# A\n"
+    assert hook.read_text() == "#!/bin/sh\n# B\n"
+
+
+def test_a_remote_that_was_made_anew_gets_its_blobs_again(world: World) -> None:
+    """What this clone remembers of the remote is stale: what counts is what the remote says it holds."""
+    import shutil
+
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 2), "-m", "base")
+    world.clone.push("origin", "main")
+    world.server.wait()
+    shutil.rmtree(world.server.path)
+    run("git", "init", "--quiet", "--bare", world.server.path, cwd=world.root)
+    world.clone.push("origin", "main")
+    assert list((world.server.store / "files" / "md5").rglob("*.dir"))
+    shutil.rmtree(world.server.store / "files")
+    world.clone.push("origin", "main:refs/heads/other")
     assert list((world.server.store / "files" / "md5").rglob("*.dir"))
 
 
@@ -88,7 +116,7 @@ def test_pushes_without_new_pointers_start_no_python(world: World, tmp_path: Pat
     (world.clone.path / "notes.txt").write_text("text")
     world.clone.commit()
     world.clone.push()
-    world.clone.push("origin", "HEAD:refs/heads/copy")
+    world.clone.git("push", "origin", "HEAD:refs/heads/copy", env={"GITDATA_SKIP_PUSH": "1"})
     world.clone.push("origin", ":refs/heads/copy")
     assert not note.exists()
     world.clone.gitdata("extend", "lattice", world.lattice("more", 2, 3), "-m", "more")

@@ -89,7 +89,7 @@ class Repo:
             files |= {f"{folder}/{n}": (top / folder / n).read_bytes() for n in names if n.endswith((".dvc", ".json"))}
         for folder, names in scan(top / MODELS, top):
             files |= {f"{folder}/{n}": (top / folder / n).read_bytes() for n in names if n.endswith(".toml")}
-        return snapshot_of(None, files, self.git.deleted_files)
+        return snapshot_of(None, files, self.git.files_of_history)
 
     def snapshot(self, revision: str = "HEAD") -> Snapshot:
         """The pointers and declarations of a commit. Raises Mendable where there is no such commit."""
@@ -100,7 +100,7 @@ class Repo:
             raise Mendable(f"There is no commit '{revision}'.", "See `git branch --all`.")
         links = [e.path for e in self.git.tree(commit, DATASETS, MODELS) if e.mode == "120000"]
         refuse_links(links)
-        return snapshot_of(commit, self.git.files(commit, DATASETS, MODELS), self.git.deleted_files)
+        return snapshot_of(commit, self.git.files(commit, DATASETS, MODELS), self.git.files_of_history)
 
     def declarations(self, commit: str) -> dict[str, str]:
         """The text of every declared model at a commit."""

@@ -81,8 +81,8 @@ class Snapshot:
         return f"at commit {self.commit[:8]}" if self.commit else "in the work tree"
 
 
-def snapshot_of(commit: str | None, files: Mapping[str, bytes], deleted: Search) -> Snapshot:
-    """What `files` (by path) say; `deleted` finds pointers that are only in history. Raises DataUnavailable."""
+def snapshot_of(commit: str | None, files: Mapping[str, bytes], search: Search) -> Snapshot:
+    """What `files` (by path) say; `search` finds pointers that are only in history. Raises DataUnavailable."""
     extensions: dict[str, dict[str, Extension]] = {}
     retracted: dict[str, set[str]] = {}
     declarations: dict[str, str] = {}
@@ -97,19 +97,19 @@ def snapshot_of(commit: str | None, files: Mapping[str, bytes], deleted: Search)
         elif match := _DECLARATION_PATH.fullmatch(path):
             declarations[match["model"]] = _text(content)
     chains = {
-        dataset: _chain(dataset, known, frozenset(retracted.get(dataset, ())), deleted)
+        dataset: _chain(dataset, known, frozenset(retracted.get(dataset, ())), search)
         for dataset, known in extensions.items()
     }
     return Snapshot(commit, chains, declarations, paths)
 
 
-def _chain(dataset: str, known: dict[str, Extension], retracted: frozenset[str], deleted: Search) -> Chain:
+def _chain(dataset: str, known: dict[str, Extension], retracted: frozenset[str], search: Search) -> Chain:
     """The chain of a dataset; parents whose pointer was deleted are looked for in history."""
     lost: set[str] = set()
     while missing := missing_parents(known):
         found = 0
         for id in missing:
-            for path, content in deleted(f"{DATASETS}/{dataset}/*-{id[: pointer.SHORT]}.dvc").items():
+            for path, content in search(f"{DATASETS}/{dataset}/*-{id[: pointer.SHORT]}.dvc").items():
                 extension = read_pointer(path, content)
                 if extension and extension.id == id:
                     known[id] = extension

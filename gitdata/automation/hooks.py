@@ -50,6 +50,8 @@ def install(repo: Repo, *, server: bool = False) -> list[Installed]:
             f"'{repo.top}' is not bare: nobody pushes to a work tree.",
             "Run `gitdata install --server` in the bare repository, or `gitdata install` here.",
         )
+    if repo.is_bare:
+        repo.git.run("config", "receive.advertisePushOptions", "true")  # for `git push -o gitdata.skip`
     return [_install(name, repo) for name in _names(repo)]
 
 

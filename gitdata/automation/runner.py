@@ -15,7 +15,8 @@ from typing import IO
 
 from gitdata import durable
 from gitdata.automation.jobs import ModelResult, Spool
-from gitdata.commands.situation import Deployment, deployments
+from gitdata.commands.situation import Deployment, deployments, pending
+from gitdata.errors import GitdataError
 from gitdata.repo import LEDGER_REF, Repo
 from gitdata.storage.git import scrubbed_environment
 
@@ -52,6 +53,8 @@ def _work(repo: Repo, spool: Spool) -> int:
     finished = 0
     while waiting := spool.ids("pending"):
         batch = [id for id in waiting if spool.start(id)]
+        if not batch:
+            continue
         started = time.time()
         with spool.log_path(batch[0]).open("ab") as log:
             results = train_pending(repo, log)
@@ -64,11 +67,13 @@ def _work(repo: Repo, spool: Spool) -> int:
 
 
 def train_pending(repo: Repo, log: IO[bytes]) -> list[ModelResult]:
-    """Train every model that its deployment branch declares, one after the other; then stamp what is settled."""
-    before = _stamp(repo)
+    """Train every model that its deployment branch declares, one after the other; then stamp what is settled.
+
+    The stamp goes first: a push while we work is to leave a job, whatever was settled before.
+    """
+    (repo.state / STAMP).unlink(missing_ok=True)
     results = [_train(repo, deployment, log) for deployment in deployments(repo)]
-    if all(result.exit_code in (0, 6) for result in results):
-        _write_stamp(repo, before)
+    durable.write(repo.state / STAMP, "".join(_settled(repo)).encode())
     return results
 
 
@@ -100,20 +105,23 @@ def _summary(lines: list[str]) -> str:
     return (errors or lines or [""])[-1]
 
 
-def _stamp(repo: Repo) -> dict[str, str]:
-    """Per branch what the shell prefilter compares: the trees of datasets and models."""
-    stamp = {}
-    for branch, commit in repo.git.branches().items():
-        if not branch.startswith("gitdata/"):
+def _settled(repo: Repo) -> list[str]:
+    """A line for each branch with nothing left to do, by the ledger that stands in it: trees, ledger, branch."""
+    ledger = repo.git.resolve(LEDGER_REF)
+    unsettled = {d.commit for d in deployments(repo) if d.problem or not _is_settled(repo, d, ledger)}
+    lines = []
+    for branch, commit in sorted(repo.git.branches().items()):
+        if not branch.startswith("gitdata/") and commit not in unsettled:
             trees = [
                 repo.git.try_text("rev-parse", "--verify", "--quiet", f"{commit}:{t}") for t in ("datasets", "models")
             ]
-            stamp[branch] = " ".join(tree or "none" for tree in trees)
-    return stamp
+            lines.append(f"{trees[0] or 'none'} {trees[1] or 'none'} {ledger or 'none'} {branch}\n")
+    return lines
 
 
-def _write_stamp(repo: Repo, before: dict[str, str]) -> None:
-    """Stamp the branches as they were before we computed what is pending: a push since then is not settled."""
-    ledger = repo.git.resolve(LEDGER_REF) or "none"
-    lines = [f"{trees} {ledger} {branch}\n" for branch, trees in sorted(before.items())]
-    durable.write(repo.state / STAMP, "".join(lines).encode())
+def _is_settled(repo: Repo, wanted: Deployment, ledger: str | None) -> bool:
+    try:
+        (record,) = pending(repo, [wanted.model], repo.snapshot(wanted.commit), ledger)
+    except GitdataError:
+        return False
+    return bool(record["action"] == "nothing")

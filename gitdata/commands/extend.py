@@ -172,7 +172,7 @@ def _known_rows(repo: Repo, request: Request, chain: Chain, parents: Iterable[st
     from gitdata.data import rows
 
     known = [np.empty(0, np.uint64)]
-    for extension in chain.ordered(chain.closure(parents)):
+    for extension in chain.ordered(chain.live_part(parents)):
         try:
             known.append(rows.read_index(sidecar_bytes(repo, extension, ROW_INDEX)))
         except (DataUnavailable, TryAgain) as error:
@@ -202,7 +202,7 @@ def _refuse_identical(
     own = pointer.extension_id(request.dataset, parents, request.test_policy, (), listing)
     for id in sorted(chain.closure(parents) | ({own} & chain.extensions.keys())):
         extension = chain.extensions[id]
-        if extension.listing == listing and id not in chain.retracted | chain.lost:
+        if extension.listing == listing and (id == own or id not in chain.retracted | chain.lost):
             raise Mendable(
                 f"These files are already in '{request.dataset}', as version {extension.version} ({extension.short}).",
                 "Nothing was changed.",

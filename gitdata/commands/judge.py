@@ -108,7 +108,7 @@ class Judge:
 
         losses: list[tuple[float, int, Entry]] = []
         for entry in choice.eligible(situation):
-            if entry.id != id and entry.version.restore == situation.restore:
+            if entry.id != id and gate.comparable(self.package(entry), self.declaration, rows):
                 package = self.package(entry)
                 unknown = select(rows, _not_in(digests, package))
                 if count(unknown):
@@ -126,11 +126,8 @@ class Judge:
         common = select(rows, _not_in(digests, candidate) & _not_in(digests, rival))
         if not count(common):
             return {"against": role, "rows": 0}
-        result = gate.compare(
-            gate.row_losses(candidate, common, self.declaration),
-            gate.row_losses(rival, common, self.declaration),
-            self.declaration.deployment.tolerance,
-        )
+        own, other = (gate.row_losses(side, common, self.declaration) for side in (candidate, rival))
+        result = gate.judge(own, other, self.declaration)
         return {
             "against": role,
             "baseline_loss": rounded(result.baseline_mean),

@@ -10,6 +10,7 @@ from pathlib import Path
 from gitdata.commands.publish import Change, champion_file, publish, verdict_file
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.situation import declared, live_of
+from gitdata.commands.task import deployment_tip
 from gitdata.commands.transfer import package_folder
 from gitdata.data.ledger import Entry, Ledger, attempt_key
 from gitdata.errors import GitdataError, Mendable, TryAgain
@@ -136,18 +137,20 @@ def _selected(ledger: Ledger, selector: str) -> Entry:
 
 
 def _key_after_going_back(repo: Repo, model: str, ledger: Ledger, entry: Entry) -> Sequence[str]:
-    """The question that a person answers by going back to a version that saw less: no wake-up may ask it again.
+    """The question that a person answers by going back to an older version: no wake-up may ask it again.
 
-    A version that saw all that the champion saw leaves the way open for what is unseen.
+    It is about the data of the deployment branch as the git remote has it. Going forward leaves the way open.
     """
+    if ledger.champion is None or entry.number > ledger.entries[ledger.champion].number:
+        return ()
     try:
-        snapshot = repo.snapshot()
+        wanted = declared(repo, model, repo.snapshot().declaration(model))
+        tip = deployment_tip(repo, wanted.branch)
+        snapshot = repo.snapshot(tip or "HEAD")
         wanted = declared(repo, model, snapshot.declaration(model))
         _, live = live_of(repo, snapshot, wanted)
     except GitdataError:
         return ()  # promotion needs neither the data here nor a valid declaration
-    if ledger.seen(ledger.champion) & live <= ledger.seen(entry.id):
-        return ()
     return [attempt_key(live, wanted.declaration, entry.id, True)]
 
 

@@ -26,16 +26,18 @@ if TYPE_CHECKING:
 Candidate = Callable[[Ledger], tuple[Entry | None, ModelVersion]]
 
 
-def record_version(task: Task, decision: Decision, judge: Judge, version: ModelVersion, package: Package) -> Record:
+def record_version(
+    task: Task, began: View, decision: Decision, judge: Judge, version: ModelVersion, package: Package
+) -> Record:
     """Judge a version that was just trained, and record it with its verdict."""
-    return _record(task, decision, judge, lambda ledger: (ledger.entries.get(version.id), version), package)
+    return _record(task, began, decision, judge, lambda ledger: (ledger.entries.get(version.id), version), package)
 
 
-def record_verdict(task: Task, decision: Decision, judge: Judge) -> Record:
+def record_verdict(task: Task, began: View, decision: Decision, judge: Judge) -> Record:
     """Judge an existing version as it is: it covers what is live, or only the test rows changed."""
     id = decision.candidate
     assert id is not None
-    return _record(task, decision, judge, lambda ledger: (ledger.entries[id], ledger.entries[id].version), None)
+    return _record(task, began, decision, judge, lambda ledger: (ledger.entries[id], ledger.entries[id].version), None)
 
 
 def describe(task: Task, decision: Decision, recorded: tuple[Entry, Judgement] | None) -> Record:
@@ -64,17 +66,22 @@ def describe(task: Task, decision: Decision, recorded: tuple[Entry, Judgement] |
     return Record("training", entry.id, fields)
 
 
-def _record(task: Task, decision: Decision, judge: Judge, candidate: Candidate, package: Package | None) -> Record:
+def _record(
+    task: Task, began: View, decision: Decision, judge: Judge, candidate: Candidate, package: Package | None
+) -> Record:
+    began_at_tip = began.situation.may_move_champion
     recorded: list[tuple[Entry, Judgement]] = []
 
     def propose(tip: str | None) -> Change | None:
         recorded.clear()
-        view = task.view_now(tip)
+        view = task.view_now(tip, began_at_tip=began_at_tip)
         ledger = view.situation.ledger
         if decision.attempt in ledger.attempts and not task.force:
             return None  # somebody else asked and answered the same question meanwhile
         known, version = candidate(ledger)
-        view = _with_rights(view, version)
+        if known and known.verdict.outcome in choice.SETTLED_BY_A_PERSON:
+            return _keep_settled(known, decision)  # a person's word on this very version stands
+        view = _with_rights(view, version, force=task.force)
         judgement = judge.judge(view, version.id, package or judge.package(ledger.entries[version.id]))
         entry = _entry(view, decision, known, version, judgement)
         recorded.append((entry, judgement))
@@ -85,11 +92,20 @@ def _record(task: Task, decision: Decision, judge: Judge, candidate: Candidate, 
     return describe(task, decision, recorded[0] if recorded else None)
 
 
-def _with_rights(view: View, version: ModelVersion) -> View:
+def _keep_settled(known: Entry, decision: Decision) -> Change | None:
+    if decision.attempt in known.verdict.attempts:
+        return None
+    kept = replace(known.verdict, attempts=(*known.verdict.attempts, decision.attempt))
+    subject = f"{known.version.model}: version {known.number} stays {kept.outcome}"
+    return Change(verdict_file(replace(known, verdict=kept)), f"{subject}\n\n{kept.reason}\n")
+
+
+def _with_rights(view: View, version: ModelVersion, *, force: bool) -> View:
     """The view in which a candidate that no longer holds may not move the champion."""
     situation = view.situation
     seen = situation.ledger.seen(version.parent) | set(version.added)
-    if choice.still_holds(situation, version.parent, seen):
+    answered = situation.attempt in situation.ledger.attempts  # by a person who promoted meanwhile, say
+    if choice.still_holds(situation, version.parent, seen) and (not answered or force):
         return view
     return replace(view, situation=replace(situation, may_move_champion=False))
 

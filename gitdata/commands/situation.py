@@ -111,14 +111,15 @@ def _deployed_from(repo: Repo, branch: str, commit: str) -> list[Deployment]:
         declarations = repo.declarations(commit)
     except GitdataError as error:
         return [Deployment(branch, commit, error)]
-    found = []
+    found, broken = [], []
     for model, text in sorted(declarations.items()):
         try:
             if declared(repo, model, text).branch == branch:
                 found.append(Deployment(model, commit))
         except GitdataError as error:
-            found.append(Deployment(model, commit, error))
-    return found
+            broken.append(Deployment(model, commit, error))
+    # A broken file does not say where it is deployed from; on a branch that deploys nothing it is work in progress.
+    return found + (broken if found or branch in ("main", repo.git.branch()) else [])
 
 
 def default_revision(repo: Repo, model: str) -> str:

@@ -43,7 +43,8 @@ def push_refs(repo: Repo, git_remote: str, url: str, lines: Iterable[str], say: 
     commits = [local for _, local, _, _ in updates if local.strip("0")]
     if not commits:
         return []
-    target = git_remote if git_remote in repo.git.remotes() else url
+    named_here = git_remote in repo.git.remotes() and repo.git.remote_url(git_remote) == url
+    target = git_remote if named_here else url  # a push URL of its own leads to a store of its own
     tips = _pointers_at(repo, commits)
     held = [remote for _, _, _, remote in updates if remote.strip("0") and repo.git.resolve(remote)]
     named = [(path, content) for path, content in _pointers_sent(repo, commits, held) if _is_sound(path, content)]
@@ -127,7 +128,7 @@ def _pointers_at(repo: Repo, commits: Sequence[str]) -> list[tuple[str, bytes]]:
 def _pointers_sent(repo: Repo, commits: Sequence[str], held: Sequence[str]) -> list[tuple[str, bytes]]:
     """Path and content of every pointer that is added or changed since the commits that the remote says it holds."""
     log = repo.git.run(
-        *("log", "--raw", "--no-abbrev", "--no-renames", "-m", "-z", "--format=", "--diff-filter=AM"),
+        *("log", "--raw", "--no-abbrev", "--no-renames", "-m", "-z", "--format=", "--diff-filter=AM", "--full-history"),
         *(*commits, "--not", *held, "--", DATASETS, MODELS),
     )
     return _contents(repo, dict(_raw_entries(log)))

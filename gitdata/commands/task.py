@@ -48,12 +48,17 @@ class Task:
         tip = deployment_tip(self.repo, self.wanted.branch)
         return self._view(self.snapshot, ledger_commit, may_move=tip == self.snapshot.commit)
 
-    def view_now(self, ledger_commit: str | None) -> View:
-        """How things are where the deployment branch is now, if it only moved on from our commit meanwhile."""
+    def view_now(self, ledger_commit: str | None, *, began_at_tip: bool) -> View:
+        """How things are where the deployment branch is now, if it only moved on since we began at its tip.
+
+        A declaration that changed meanwhile is another question: the champion waits for the training that asks it.
+        """
         tip = deployment_tip(self.repo, self.wanted.branch)
-        if tip is None or tip == self.snapshot.commit or not self._is_behind(tip):
+        if tip is None or tip == self.snapshot.commit or not began_at_tip or not self._is_behind(tip):
             return self._view(self.snapshot, ledger_commit, may_move=tip == self.snapshot.commit)
-        return self._view(self.repo.snapshot(tip), ledger_commit, may_move=True)
+        snapshot = self.repo.snapshot(tip)
+        same = snapshot.declarations.get(self.model) == self.snapshot.declarations[self.model]
+        return self._view(snapshot if same else self.snapshot, ledger_commit, may_move=same)
 
     def _view(self, snapshot: Snapshot, ledger_commit: str | None, *, may_move: bool) -> View:
         chain, _ = live_of(self.repo, snapshot, self.wanted)

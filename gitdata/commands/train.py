@@ -56,10 +56,10 @@ def train(repo: Repo, model: str, options: Options, say: Say = silent) -> Record
     _prepare_training()
     judge = Judge(task.source, task.declaration, {})
     if decision.candidate is not None:
-        return record_verdict(task, decision, judge)
+        return record_verdict(task, view, decision, judge)
     judge.require(view)
     outcome = _climb(task, view, decision, judge, options.methods)
-    return record_version(task, decision, judge, _store(task, decision, outcome), outcome.package)
+    return record_version(task, view, decision, judge, _store(task, decision, outcome), outcome.package)
 
 
 # --- preparing -----------------------------------------------------------------------------------------------

@@ -78,10 +78,6 @@ def blobs_of(repo: Repo, extension: Extension) -> list[Blob]:
     ]
 
 
-def package_blobs(entry: Entry) -> list[Blob]:
-    return [*(blob_of(file) for file in entry.version.files), directory_blob(entry)]
-
-
 @contextmanager
 def package_folder(repo: Repo, entry: Entry, say: Say = silent) -> Iterator[Path]:
     """A folder with the verified files of a package, for as long as the block lasts."""

@@ -14,7 +14,7 @@ from typing import Literal
 from gitdata.data.ledger import Entry, Ledger, Outcome, attempt_key
 
 _NOT_RESTORED = frozenset({"refused", "rejected", "rolled back"})
-_SETTLED_BY_A_PERSON = frozenset({"rejected", "rolled back"})
+SETTLED_BY_A_PERSON = frozenset({"rejected", "rolled back"})
 
 Action = Literal["nothing", "train", "gate", "measure"]
 Comparison = Literal["accepted", "refused", "undecided"]
@@ -42,6 +42,11 @@ class Situation:
         """The live extensions with train rows: the others shape no weights and are never in `added`."""
         return frozenset(id for id in self.live if self.train_rows.get(id, 0) > 0)
 
+    @property
+    def attempt(self) -> str:
+        """The key of the question that this situation poses."""
+        return attempt_key(self.live, self.declaration, baseline_of(self), self.may_move_champion)
+
     def covered_rows(self, entry: Entry) -> int:
         return sum(self.train_rows.get(id, 0) for id in self.ledger.seen(entry.id))
 
@@ -68,7 +73,7 @@ def decide(situation: Situation, *, force: bool = False) -> Decision:
     """The rule of design: settled, or restore, train, gate. `force` asks a settled question once more."""
     ledger, champion = situation.ledger, situation.ledger.champion
     baseline = baseline_of(situation)
-    key = attempt_key(situation.live, situation.declaration, baseline, situation.may_move_champion)
+    key = situation.attempt
     tainted = tainted_of(situation)
 
     def decision(action: Action, reason: str, **more: object) -> Decision:
@@ -125,7 +130,7 @@ def eligible(situation: Situation) -> tuple[Entry, ...]:
         entry
         for entry in situation.ledger.youngest_first
         if entry.verdict.promoted
-        and entry.verdict.outcome not in _SETTLED_BY_A_PERSON
+        and entry.verdict.outcome not in SETTLED_BY_A_PERSON
         and situation.ledger.seen(entry.id) <= situation.live
     )
 
@@ -162,7 +167,7 @@ def version_to_restore(situation: Situation) -> Entry | None:
 def attempt_to_gate_again(situation: Situation) -> Entry | None:
     """The latest unpromoted attempt at exactly these train rows, where only the test rows have changed."""
     for entry in situation.ledger.youngest_first:
-        if entry.verdict.promoted or entry.verdict.outcome in _SETTLED_BY_A_PERSON:
+        if entry.verdict.promoted or entry.verdict.outcome in SETTLED_BY_A_PERSON:
             continue
         same_rows = situation.ledger.seen(entry.id) == situation.trainable
         same_declaration = entry.version.declaration == situation.declaration
@@ -179,7 +184,7 @@ def still_holds(situation: Situation, parent: str | None, seen: Iterable[str]) -
     """
     ledger, seen = situation.ledger, frozenset(seen)
     settled_by_a_person = any(
-        ledger.entries[id].verdict.outcome in _SETTLED_BY_A_PERSON for id in ledger.lineage(parent)
+        ledger.entries[id].verdict.outcome in SETTLED_BY_A_PERSON for id in ledger.lineage(parent)
     )
     champion_seen = ledger.seen(ledger.champion) & situation.live
     return seen <= situation.live and champion_seen <= seen and not settled_by_a_person

@@ -120,8 +120,10 @@ def _cast(array: NDArray[Any], dtype: str | None, name: str, path: Path) -> NDAr
     with np.errstate(all="ignore"):
         cast = array.astype(dtype)
     narrower = dtype.startswith("float") and array.dtype.kind == "f"
-    if not narrower and not np.array_equal(cast, array, equal_nan=array.dtype.kind == "f"):
-        row = int(np.flatnonzero(~(cast == array))[0])
+    with np.errstate(all="ignore"):
+        back = cast.astype(array.dtype)  # comparing with `cast` itself would round what is compared
+    if not narrower and not np.array_equal(back, array, equal_nan=array.dtype.kind == "f"):
+        row = int(np.flatnonzero(~(back == array))[0])
         raise Mendable(
             f"Field '{name}' of '{path}' is {dtype} in the dataset; {array[row]} in row {row + 1} is not.",
             "Correct the file.",

@@ -217,16 +217,26 @@ class Git:
             found |= dict.fromkeys((path for path in paths if path), about)
         return found
 
-    def deleted_files(self, pattern: str) -> dict[str, bytes]:
-        """Files matching a pathspec that any branch once held and deleted, with their last content."""
-        log = self.text("log", "--all", "--diff-filter=D", "--format=%H", "--name-only", "-z", "--", pattern)
+    def files_of_history(self, pattern: str) -> dict[str, bytes]:
+        """Files matching a pathspec that any commit of any branch added, with their content there."""
+        log = self.run(
+            "log",
+            "--all",
+            "-m",
+            "--full-history",
+            "--diff-filter=A",
+            "--format=%x01%H",
+            "--name-only",
+            "-z",
+            "--",
+            pattern,
+        )
         found: dict[str, bytes] = {}
-        commit = ""
-        for token in (part.strip("\n") for part in log.split("\0")):
-            if len(token) in (40, 64) and "/" not in token:
-                commit = token
-            elif token and token not in found:
-                found[token] = self.run("show", f"{commit}^:{token}")
+        for entry in log.decode(errors="surrogateescape").split("\x01")[1:]:
+            commit, *paths = (part.strip("\n") for part in entry.split("\0"))
+            for path in paths:
+                if path and path not in found:
+                    found[path] = self.run("show", f"{commit}:{path}")
         return found
 
     # --- writing ---------------------------------------------------------------------------------------------

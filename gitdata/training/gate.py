@@ -6,12 +6,13 @@ yardstick for every version, whatever its own frozen statistics are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from gitdata.training.declaration import Declaration
 from gitdata.training.package import Package, raw_outputs
@@ -58,6 +59,25 @@ def row_losses(package: Package, columns: Columns, declaration: Declaration) -> 
     return np.asarray((np.abs(errors) if declaration.metric == "mae" else errors**2).mean(axis=1))
 
 
+def mean_loss(losses: NDArray[np.float64], declaration: Declaration) -> float:
+    """The metric over rows: the mean of their losses, of rmse its root."""
+    mean = float(losses.mean())
+    return float(np.sqrt(mean)) if declaration.metric == "rmse" else mean
+
+
+def judge(candidate: NDArray[np.float64], baseline: NDArray[np.float64], declaration: Declaration) -> Comparison:
+    """`compare` at the declared tolerance; of rmse, whose rows carry squared errors, in its own unit."""
+    tolerance = declaration.deployment.tolerance
+    if declaration.metric != "rmse":
+        return compare(candidate, baseline, tolerance)
+    squared = compare(candidate, baseline, (1 + tolerance) ** 2 - 1)
+    root = {
+        name: float(np.sqrt(getattr(squared, name)))
+        for name in ("candidate_mean", "baseline_mean", "ratio", "lower", "upper")
+    }
+    return replace(squared, **root, detectable=squared.detectable / 2)  # type: ignore[arg-type]
+
+
 def compare(
     candidate: NDArray[np.float64],
     baseline: NDArray[np.float64],
@@ -70,36 +90,27 @@ def compare(
     """A paired test of non-inferiority on per-row losses.
 
     With d = candidate − (1 + tolerance) × baseline, the candidate is accepted if the upper bound of mean d is ≤ 0,
-    refused if the lower one is > 0, else undecided. Bounds are studentised bootstrap bounds (Efron & Tibshirani
-    1993, ch. 12), which hold their level for skewed losses where percentiles do not.
+    refused if the lower one is > 0, else undecided. Bounds are the wider of Student's and of the studentised bootstrap
+    (Efron & Tibshirani 1993, ch. 12): the first holds its level for few rows with heavy tails, the second for skewed
+    differences. `lower` and `upper` are percentile bounds of the ratio itself.
     """
     margin = candidate - (1 + tolerance) * baseline
     low, high, error = _bounds(margin, seed, resamples, confidence)
+    lower, upper = _ratio_bounds(candidate, baseline, seed, resamples, confidence)
     own, other = float(candidate.mean()), float(baseline.mean())
     verdict: Verdict = "accepted" if high <= 0 else "refused" if low > 0 else "undecided"
-
-    def ratio(difference: float) -> float:
-        if other > 0:
-            return difference / other + 1 + tolerance
-        return 1.0 if difference <= 0 else np.inf
 
     scale = other if other > 0 else np.inf
     return Comparison(
         rows=len(margin),
         candidate_mean=own,
         baseline_mean=other,
-        ratio=ratio(float(margin.mean())),
-        lower=ratio(low),
-        upper=ratio(high),
+        ratio=float(_ratio(np.array(own), np.array(other))),
+        lower=lower,
+        upper=upper,
         detectable=(_ONE_SIDED + _POWER) * error / scale,
         verdict=verdict,
     )
-
-
-def worse(verdicts: Iterable[Verdict]) -> Verdict:
-    """The verdict that counts among several."""
-    order: tuple[Verdict, ...] = ("accepted", "undecided", "refused")
-    return max(verdicts, key=order.index, default="accepted")
 
 
 def metrics(package: Package, columns: Columns, declaration: Declaration) -> dict[str, Any]:
@@ -181,7 +192,26 @@ def _bounds(values: NDArray[np.float64], seed: int, resamples: int, confidence: 
     generator = np.random.default_rng(seed)
     pivots = np.concatenate([_pivots(values, mean, count, generator) for count in _blocks(resamples, rows)])
     low, high = np.quantile(pivots, [1 - confidence, confidence])
-    return mean - float(high) * error, mean - float(low) * error, error
+    student = float(stdtrit(rows - 1, confidence))
+    return mean - max(float(high), student) * error, mean + max(-float(low), student) * error, error
+
+
+def _ratio(own: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """own ÷ other; 1 where both are zero, else infinite where the other is."""
+    with np.errstate(over="ignore"):
+        return np.asarray(np.divide(own, other, out=np.where(own > 0, np.inf, 1.0), where=other > 0))
+
+
+def _ratio_bounds(
+    candidate: NDArray[np.float64], baseline: NDArray[np.float64], seed: int, resamples: int, confidence: float
+) -> tuple[float, float]:
+    """Percentile bounds of mean candidate ÷ mean baseline over paired resamples."""
+    generator, rows, ratios = np.random.default_rng(seed), len(candidate), []
+    for count in _blocks(resamples, rows):
+        drawn = generator.integers(0, rows, (count, rows))
+        ratios.append(_ratio(candidate[drawn].mean(axis=1), baseline[drawn].mean(axis=1)))
+    low, high = np.quantile(np.concatenate(ratios), [1 - confidence, confidence], method="nearest")
+    return float(low), float(high)
 
 
 def _pivots(

@@ -95,7 +95,13 @@ def climb(
         started = time.perf_counter()
         recipe = _recipe(method, declaration, data, restored if method != "union" else None)
         rows = data.unseen() if method == "finetune" else data.whole()
-        package = _train(recipe, declaration, rows)
+        try:
+            package = _train(recipe, declaration, rows)
+        except Mendable as error:
+            if method == rungs_wanted[-1] and not tried:
+                raise
+            say(f"{method}: {error.message}")
+            continue
         loss = _validation_loss(package, validation, declaration)
         within = loss is None or reference is None or loss <= (1 + declaration.deployment.tolerance) * reference
         rung = Rung(
@@ -167,7 +173,7 @@ def _restore(package: Package, recipe: _Recipe) -> loop.State:
     """Weights, optimiser state and position of a package; another optimiser starts with a state of its own."""
     weights = network.vector(package.plan, package.weights)
     fresh = optimizer.direction(recipe.optimizer).init(weights)
-    same = package.manifest.get("optimizer") == recipe.optimizer.name
+    same = package.manifest.get("optimizer") == recipe.optimizer.name and optimizer.fits(fresh, package.state)
     state = optimizer.state_from_arrays(fresh, package.state) if same else fresh
     return loop.State(weights, state, package.position)
 
@@ -187,7 +193,7 @@ def _manifest(recipe: _Recipe, seed: int) -> dict[str, Any]:
 def _validation_loss(package: Package | None, rows: Columns, declaration: Declaration) -> float | None:
     if package is None or not _length(rows) or not gate.comparable(package, declaration, rows):
         return None
-    return float(gate.row_losses(package, rows, declaration).mean())
+    return gate.mean_loss(gate.row_losses(package, rows, declaration), declaration)
 
 
 def _length(rows: Columns) -> int:

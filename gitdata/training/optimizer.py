@@ -37,8 +37,16 @@ def learning_rates(optimizer: Optimizer, schedule: Schedule, steps: int, positio
         at = position + np.arange(steps)
         rate = optax.constant_schedule(peak)
         if schedule.name == "exponential":
-            rate = optax.exponential_decay(peak, schedule.steps, schedule.rate)
+            floor = (
+                peak * schedule.final
+            )  # the position goes on from version to version: without it training would cease
+            rate = optax.exponential_decay(peak, schedule.steps, schedule.rate, end_value=floor)
     return np.broadcast_to(np.asarray(rate(at), np.float32), (steps,))
+
+
+def fits(like: Any, arrays: dict[str, NDArray[Any]]) -> bool:
+    """Whether stored state has the parts that a declared optimiser needs: other settings may need others."""
+    return {name for name, _ in _leaves(like)} == arrays.keys()
 
 
 def state_to_arrays(state: Any) -> dict[str, NDArray[Any]]:

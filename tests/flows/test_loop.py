@@ -296,3 +296,38 @@ def test_pushes_during_a_training_are_not_missed(world: World) -> None:
     assert len(added) == len(set(added)) == 4 or world.server.ledger()[-1]["verdict"] == "refused"
     assert set(ids) <= set(added)
     assert world.server.gitdata("train", "lattice", "--json").records[0]["action"] == "nothing"
+
+
+def test_a_person_who_rejected_a_version_is_not_overruled(world: World) -> None:
+    """New test rows would make the same version anew, byte for byte: the rejection stands."""
+    import json
+
+    start(world)
+    extend(world, "e", 30, 40)
+    world.clone.push()
+    world.server.wait()
+    world.clone.git("fetch", "--quiet", "origin")
+    world.clone.git("checkout", "--quiet", "-b", "mine", "origin/gitdata/models")
+    folder = world.clone.path / "models" / "lattice"
+    (path,) = folder.glob("2-*.verdict")
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"verdict": "rejected", "who": "alice"}))
+    (folder / "champion").write_text(next(folder.glob("1-*.dvc")).stem + "\n")
+    world.clone.commit("reject version 2")
+    world.clone.git("push", "--quiet", "origin", "HEAD:gitdata/models")
+    world.clone.git("checkout", "--quiet", "main")
+    world.clone.gitdata("extend", "lattice", "--test", world.lattice("tests", 40, 43), "-m", "tests")
+    world.clone.push()
+    world.server.wait()
+    versions = {v["number"]: v for v in world.server.ledger()}
+    assert (versions[2]["verdict"], versions[2]["who"], versions[2]["champion"]) == ("rejected", "alice", False)
+    assert world.server.gitdata("train", "lattice", "--json").records[0]["action"] == "nothing"
+
+
+def test_training_at_an_older_commit_is_an_experiment(world: World) -> None:
+    start(world)
+    extend(world, "e", 30, 40)
+    world.clone.declare(**{"tolerance = 0.02": "tolerance = 5"})
+    world.clone.commit("another tolerance")
+    world.clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
+    done = world.server.gitdata("train", "lattice", "--at", "main~1", "--json").records[0]
+    assert (done["verdict"], done["champion"]) == ("experiment", False)

@@ -215,3 +215,13 @@ def test_a_store_that_may_not_be_written_refuses_the_push(world: World) -> None:
     assert done.code != 0
     assert "main" not in world.server.git("for-each-ref")
     assert not list(world.server.store.rglob("*.dir"))
+
+
+def test_blobs_follow_a_push_url_of_its_own(world: World) -> None:
+    other = world.root / "other.git"
+    run("git", "init", "--quiet", "--bare", other, cwd=world.root)
+    world.clone.git("remote", "set-url", "--push", "origin", str(other))
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 2), "-m", "base")
+    world.clone.push()
+    assert list((other / "gitdata" / "remote" / "files" / "md5").rglob("*.dir"))
+    assert not world.server.store.exists()

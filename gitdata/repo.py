@@ -82,14 +82,18 @@ class Repo:
     # --- what git holds --------------------------------------------------------------------------------------
 
     def work_tree_snapshot(self) -> Snapshot:
-        """The pointers and declarations that lie in the work tree, committed or not."""
+        """What the pointers and declarations that lie in the work tree say, committed or not."""
+        return snapshot_of(None, self.work_tree_files(), self.git.files_of_history)
+
+    def work_tree_files(self) -> dict[str, bytes]:
+        """Pointers, retractions and declarations in the work tree by path. Raises DataUnavailable where one is a link."""
         top = self.require_work_tree("status")
         files: dict[str, bytes] = {}
         for folder, names in scan(top / DATASETS, top):
             files |= {f"{folder}/{n}": (top / folder / n).read_bytes() for n in names if n.endswith((".dvc", ".json"))}
         for folder, names in scan(top / MODELS, top):
             files |= {f"{folder}/{n}": (top / folder / n).read_bytes() for n in names if n.endswith(".toml")}
-        return snapshot_of(None, files, self.git.files_of_history)
+        return files
 
     def snapshot(self, revision: str = "HEAD") -> Snapshot:
         """The pointers and declarations of a commit. Raises Mendable where there is no such commit."""

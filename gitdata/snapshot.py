@@ -5,6 +5,7 @@ Damage is an error that names the file and the next step; symbolic links are ref
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable, Mapping
@@ -25,6 +26,16 @@ LEDGER_BRANCH = "gitdata/models"
 _POINTER_PATH = re.compile(r"datasets/(?P<dataset>[^/]+)/(?P<stem>[^/]+)\.dvc")
 _RETRACTION_PATH = re.compile(r"datasets/(?P<dataset>[^/]+)/retracted/(?P<id>[0-9a-f]{64})\.json")
 _DECLARATION_PATH = re.compile(r"models/(?P<model>[^/]+)\.toml")
+
+
+@dataclass(frozen=True, slots=True)
+class Retraction:
+    """An extension declared bad, and why."""
+
+    dataset: str
+    id: str
+    reason: str
+
 
 Search = Callable[[str], Mapping[str, bytes]]  # files of history that match a pathspec
 
@@ -141,6 +152,23 @@ def read_pointer(path: str, content: bytes) -> Extension | None:
             f"The pointer {path} belongs to the dataset '{extension.dataset}'.", "Move it back to its folder."
         )
     return extension
+
+
+def read_retraction(path: str, content: bytes) -> Retraction | None:
+    """The retraction in a file; None where the file is none. Raises DataUnavailable if it is damaged."""
+    match = _RETRACTION_PATH.fullmatch(path)
+    if match is None:
+        return None
+    try:
+        record = json.loads(content)
+        if not isinstance(record, dict) or record.keys() != {"format", "id", "reason"} or record["id"] != match["id"]:
+            raise ValueError
+        return Retraction(match["dataset"], match["id"], str(record["reason"]))
+    except (ValueError, RecursionError) as error:
+        raise DataUnavailable(
+            f"The retraction {path} is damaged; that it exists declares the extension bad all the same.",
+            f"Write it anew: `gitdata retract {match['dataset']}@{match['id'][: pointer.SHORT]} --reason …`.",
+        ) from error
 
 
 def ledger_of(model: str, files: Mapping[str, bytes]) -> Ledger:

@@ -52,6 +52,8 @@ def install(repo: Repo, *, server: bool = False) -> list[Installed]:
         )
     if repo.is_bare:
         repo.git.run("config", "receive.advertisePushOptions", "true")  # for `git push -o gitdata.skip`
+        if repo.git.config("core.fsync") is None:
+            repo.git.run("config", "core.fsync", "committed,reference")  # what was pushed survives a power cut
     return [_install(name, repo) for name in _names(repo)]
 
 

@@ -80,7 +80,7 @@ class Spool:
 
     def start(self, id: str) -> bool:
         """Move a job from pending to running; False if it is not pending any more."""
-        (self.folder / "running").mkdir(parents=True, exist_ok=True)
+        durable.make_folder(self.folder / "running")
         try:
             durable.rename(self._path("pending", id), self._path("running", id))
         except FileNotFoundError:
@@ -99,14 +99,14 @@ class Spool:
         }
         durable.write(running, readable_json(record))
         target = self._path("failed" if failed else "done", id)
-        target.parent.mkdir(parents=True, exist_ok=True)
+        durable.make_folder(target.parent)
         durable.rename(running, target)
 
     def take_over(self) -> list[str]:
         """Put back what a killed runner left running. Only the holder of the runner's lock may call this."""
         stale = self.ids("running")
         for id in stale:
-            (self.folder / "pending").mkdir(parents=True, exist_ok=True)
+            durable.make_folder(self.folder / "pending")
             durable.rename(self._path("running", id), self._path("pending", id))
         return stale
 

@@ -7,7 +7,6 @@ and the git remote does not have yet is uploaded and seen on the remote, or the 
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -207,8 +206,6 @@ def _deliver(repo: Repo, blob: Blob, target: Path) -> bool:
             f"'{target}' was changed since it was checked out.",
             "Move it away; if it holds new rows, add them with `gitdata extend`.",
         )
-    target.parent.mkdir(parents=True, exist_ok=True)
-    _require_space(target.parent, blob)
     repo.cache.deliver(blob, target)
     return True
 
@@ -220,8 +217,3 @@ def _refuse_links_on_the_way(top: Path, target: Path) -> None:
             return
         if folder.is_symlink():
             raise Mendable(f"'{folder}' is a symbolic link; gitdata writes through none.", "Remove it.")
-
-
-def _require_space(folder: Path, blob: Blob) -> None:
-    if blob.size is not None and shutil.disk_usage(folder).free < blob.size:
-        raise Mendable(f"The disk of '{folder}' has no room for {blob.size} bytes.", "Free some, then try again.")

@@ -13,9 +13,9 @@ import hashlib
 import io
 import json
 import os
-import shutil
+import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -24,6 +24,8 @@ from gitdata import durable
 from gitdata.errors import DataUnavailable, Mendable
 
 CHUNK = 1024 * 1024
+BLOB_MODE = 0o444
+CORRUPT = "corrupt"
 _FICLONE = 0x40049409
 _CANNOT_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS)
 
@@ -41,11 +43,19 @@ class Blob:
         return self.md5.endswith(".dir")
 
 
-class Cache:
-    """The blobs below `root`, as DVC's cache holds them."""
+class CorruptCopy(Exception):
+    """Content that was offered as a blob is not what the blob's digests name."""
 
-    def __init__(self, root: Path) -> None:
+
+class Cache:
+    """The blobs below `root`, as DVC's caches and folder remotes hold them.
+
+    `shared`: others of the group write to its folders too, as git's `core.sharedRepository` has it.
+    """
+
+    def __init__(self, root: Path, *, shared: bool = False) -> None:
         self.root = root
+        self.shared = shared
 
     def path(self, blob: Blob) -> Path:
         return self.root / "files" / "md5" / blob.md5[:2] / blob.md5[2:]
@@ -61,9 +71,14 @@ class Cache:
     def verify(self, blob: Blob) -> bool:
         """Whether the blob is here with the content that its digests name."""
         try:
-            return agrees(hash_file(self.path(blob)), blob)
-        except FileNotFoundError:
+            with self.path(blob).open("rb") as file:
+                return is_content_of(file, blob)
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return False
+
+    def is_intact(self, blob: Blob) -> bool:
+        """Whether the object's content is what its own name says, whatever else a pointer says of it."""
+        return _is_named(self.path(blob), blob)
 
     def add_file(self, source: Path) -> Blob:
         """Copy a file in, in one pass that also hashes it. Raises Mendable if it changes meanwhile."""
@@ -83,104 +98,116 @@ class Cache:
 
         Raises DataUnavailable, and leaves no `target`, where the blob is missing or corrupt.
         """
-        target.parent.mkdir(parents=True, exist_ok=True)
-        temporary = target.parent / f"{durable.TEMPORARY_PREFIX}{os.getpid()}-{blob.md5[:16]}"
         try:
-            _clone_or_copy(self.path(blob), temporary)
-            if not agrees(found := hash_file(temporary), blob):
-                raise self.reject(blob, found)
-            temporary.replace(target)
-        except FileNotFoundError as error:
-            raise _missing(blob) from error
-        finally:
-            temporary.unlink(missing_ok=True)
+            with self.path(blob).open("rb") as source, durable.staging(target.parent, room=blob.size or 0) as staged:
+                if not is_content_of(source, blob, None if _clone(source, staged) else staged.file):
+                    raise self.reject(blob)
+                staged.place(target)
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise self.reject(blob) from error
 
     def read(self, blob: Blob) -> bytes:
         """The verified content of a blob. Raises DataUnavailable where it is missing or corrupt."""
         try:
             content = self.path(blob).read_bytes()
-        except FileNotFoundError as error:
-            raise _missing(blob) from error
-        if not agrees(found := _digests(io.BytesIO(content)), blob):
-            raise self.reject(blob, found)
+        except (FileNotFoundError, IsADirectoryError) as error:
+            raise self.reject(blob) from error
+        if not is_content_of(io.BytesIO(content), blob):
+            raise self.reject(blob)
         return content
 
-    def reject(self, blob: Blob, found: Blob | None = None) -> DataUnavailable:
+    def reject(self, blob: Blob) -> DataUnavailable:
         """What is wrong with a blob that did not verify; a corrupt one is set aside.
 
         Content that is what its name says is not at fault: then whoever wants another sha256 or size is.
         """
-        found = found or hash_file(self.path(blob))
-        if found.md5 == blob.md5.removesuffix(".dir"):
+        aside = self.set_aside(blob)
+        if aside is not None:
             return DataUnavailable(
-                f"The blob {blob.md5} is intact, but a pointer gives it another sha256 or size.",
-                "The pointer was edited by hand; restore it from git.",
+                f"The cached blob {blob.md5} is corrupt; it was set aside as {aside}.",
+                "Fetch it again: `gitdata fetch`.",
             )
-        return _corrupt(blob, self.set_aside(blob))
+        if not self.path(blob).is_file():
+            return _missing(blob)
+        return DataUnavailable(
+            f"The blob {blob.md5} is intact, but a pointer gives it another sha256 or size.",
+            "The pointer was edited by hand; restore it from git.",
+        )
 
-    def set_aside(self, blob: Blob) -> Path:
-        """Move a corrupt object out of the way, to `corrupt/`; it is never deleted."""
-        folder = self.root.parent / f"{self.root.name}-corrupt"
-        folder.mkdir(parents=True, exist_ok=True)
-        number = 0
-        while (target := folder / f"{blob.md5}.{number}").exists():
-            number += 1
-        with suppress(FileNotFoundError):  # another process set it aside already
-            self.path(blob).replace(target)
-        return target
+    def set_aside(self, blob: Blob) -> Path | None:
+        """Move a corrupt object out of the way, to `corrupt/`, where it is kept; where it lies then.
+
+        What is moved is looked at once more: of two processes that found it corrupt, the second must not take away
+        the good copy that the first has put in its place. None where nothing corrupt was there.
+        """
+        place, aside = self.path(blob), self.root / CORRUPT / f"{blob.md5}.{secrets.token_hex(4)}"
+        if not place.exists():
+            return None
+        durable.make_folder(aside.parent)
+        try:
+            durable.rename(place, aside)
+        except FileNotFoundError:
+            return None
+        if _is_named(aside, blob):
+            durable.rename(aside, place)
+            return None
+        return aside
 
     @contextmanager
     def receiving(self, blob: Blob) -> Iterator[Path]:
         """A path to write a fetched blob to; when the block ends it is verified and takes its place.
 
-        Raises DataUnavailable where the content is not what the digests name; nothing is delivered then.
+        Raises CorruptCopy where the content is not what the digests name; nothing is delivered then.
         """
-        folder = self.root / "files" / "md5" / blob.md5[:2]
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f"{durable.TEMPORARY_PREFIX}{os.getpid()}-{blob.md5[2:]}"
-        try:
-            yield temporary
-            if not agrees(hash_file(temporary), blob):
-                raise DataUnavailable(
-                    f"The blob {blob.md5} came from the remote with other content than its digest names.",
-                    "The copy there is corrupt: push it again from a clone that holds it.",
-                )
-            self._place(temporary, blob)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with self._staging(blob.size or 0) as staged:
+            yield staged.path
+            self._place(staged, blob, hash_file(staged.path))
+
+    def copy_from(self, source: Path, blob: Blob) -> None:
+        """Take a blob over from a file, in one pass that also hashes it.
+
+        Raises FileNotFoundError, and CorruptCopy where the content is not what the digests name.
+        """
+        with source.open("rb") as file, self._staging(blob.size or 0) as staged:
+            self._place(staged, blob, digests(file, None if _clone(file, staged) else staged.file))
 
     def _add(self, source: IO[bytes], size: int, ending: str) -> Blob:
-        folder = self.root / "files" / "md5"
-        folder.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(folder).free < size:
-            raise Mendable(f"The disk of '{folder}' has no room for {size} bytes.", "Free some, then try again.")
-        temporary = folder / f"{durable.TEMPORARY_PREFIX}{os.getpid()}-{id(source)}"
-        try:
-            with temporary.open("wb") as target:
-                found = _digests(source, target)
+        with self._staging(size) as staged:
+            found = digests(source, staged.file)
             blob = Blob(found.md5 + ending, found.size, found.sha256)
-            if self.holds(blob) and self.verify(blob):
-                return blob
-            if self.path(blob).exists():
-                self.set_aside(blob)
-            self._place(temporary, blob)
+            self._place(staged, blob, found)
             return blob
-        finally:
-            temporary.unlink(missing_ok=True)
 
-    def _place(self, temporary: Path, blob: Blob) -> None:
-        with temporary.open("rb") as file:
-            os.fsync(file.fileno())
-        temporary.chmod(0o444)
-        target = self.path(blob)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        durable.rename(temporary, target)
+    def _place(self, staged: durable.Staged, blob: Blob, found: Blob) -> None:
+        """Give what was written its name, unless a good copy has it; a corrupt one goes aside first."""
+        if not agrees(found, blob):
+            raise CorruptCopy(blob.md5)
+        if self.holds(blob) and self.verify(blob):
+            return
+        if self.path(blob).exists():
+            self.set_aside(blob)
+        if self.shared:
+            _make_shared(self.path(blob).parent)
+        staged.place(self.path(blob), BLOB_MODE)
+
+    @contextmanager
+    def _staging(self, size: int) -> Iterator[durable.Staged]:
+        """A temporary file on the cache's disk; what killed processes left there goes first."""
+        if self.shared:
+            _make_shared(self.root)
+        durable.remove_leftovers(self.root)
+        with durable.staging(self.root, room=size) as staged:
+            yield staged
 
 
 def hash_file(path: Path) -> Blob:
     """The blob that the content of a file is."""
     with path.open("rb") as file:
-        return _digests(file)
+        return digests(file)
+
+
+def _is_named(path: Path, blob: Blob) -> bool:
+    return path.is_file() and hash_file(path).md5 == blob.md5.removesuffix(".dir")
 
 
 def agrees(found: Blob, wanted: Blob) -> bool:
@@ -211,37 +238,62 @@ def parse_directory_object(content: bytes) -> dict[str, str]:
     return entries
 
 
-def _digests(source: IO[bytes], target: IO[bytes] | None = None) -> Blob:
-    """Hash a stream in one pass, copying it along the way."""
+def digests(source: IO[bytes], target: IO[bytes] | None = None) -> Blob:
+    """Hash a stream in one pass, copying it along the way; the two digests of large files on two cores."""
+    from concurrent.futures import ThreadPoolExecutor
+
     md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
-    buffer = memoryview(bytearray(CHUNK))
-    reader: Any = source
-    while length := reader.readinto(buffer):
-        piece = buffer[:length]
-        md5.update(piece)
-        sha256.update(piece)
-        if target is not None:
-            target.write(piece)
-        size += length
+    with ThreadPoolExecutor(1) as beside:
+        for piece in _pieces(source):
+            other = beside.submit(md5.update, piece) if len(piece) == CHUNK else md5.update(piece)
+            sha256.update(piece)
+            if target is not None:
+                target.write(piece)
+            size += len(piece)
+            if other is not None:
+                other.result()
     return Blob(md5.hexdigest(), size, sha256.hexdigest())
 
 
-def _clone_or_copy(source: Path, target: Path) -> None:
-    with source.open("rb") as old, target.open("wb") as new:
-        try:
-            fcntl.ioctl(new.fileno(), _FICLONE, old.fileno())
-        except OSError as error:
-            if error.errno not in _CANNOT_CLONE:
-                raise
-            shutil.copyfileobj(old, new, CHUNK)
+def is_content_of(source: IO[bytes], blob: Blob, target: IO[bytes] | None = None) -> bool:
+    """Whether a stream holds a blob, by its sha256, or by md5 where that is all there is; copied along the way."""
+    digest = hashlib.sha256() if blob.sha256 else hashlib.md5(usedforsecurity=False)
+    size = 0
+    for piece in _pieces(source):
+        digest.update(piece)
+        if target is not None:
+            target.write(piece)
+        size += len(piece)
+    wanted = blob.sha256 or blob.md5.removesuffix(".dir")
+    return digest.hexdigest() == wanted and blob.size in (None, size)
+
+
+def _pieces(source: IO[bytes]) -> Iterator[memoryview]:
+    """The content of a stream in one buffer, which the next piece overwrites."""
+    buffer = memoryview(bytearray(CHUNK))
+    reader: Any = source
+    while length := reader.readinto(buffer):
+        yield buffer[:length]
+
+
+def _clone(source: IO[bytes], staged: durable.Staged) -> bool:
+    """Make the staged file a reflink of `source`; False where the file system cannot."""
+    try:
+        fcntl.ioctl(staged.file.fileno(), _FICLONE, source.fileno())
+    except OSError as error:
+        if error.errno not in _CANNOT_CLONE:
+            raise
+        return False
+    return True
+
+
+def _make_shared(folder: Path) -> None:
+    """Make a folder that belongs to the group, with those it lies in, as git's own folders do."""
+    missing = [part for part in (folder, *folder.parents) if not part.exists()]
+    durable.make_folder(folder)
+    for part in missing:
+        part.chmod(0o2775)
 
 
 def _missing(blob: Blob) -> DataUnavailable:
     return DataUnavailable(f"The blob {blob.md5} is not in the cache of this clone.", "Fetch it: `gitdata fetch`.")
-
-
-def _corrupt(blob: Blob, aside: Path) -> DataUnavailable:
-    return DataUnavailable(
-        f"The cached blob {blob.md5} is corrupt; it was set aside as {aside}.",
-        "Fetch it again: `gitdata fetch`.",
-    )

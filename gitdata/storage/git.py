@@ -36,6 +36,8 @@ LOCAL_ENVIRONMENT = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
+# The ledger is to survive a power cut: git flushes neither loose objects nor refs unless it is told to.
+_DURABLE = ("-c", "core.fsync=all")
 FALLBACK_IDENTITY = {"NAME": "gitdata", "EMAIL": "gitdata@localhost"}
 
 
@@ -46,7 +48,8 @@ class GitFailed(GitdataError):
 
     def __init__(self, arguments: Sequence[str], status: int, stderr: str, stdout: str = "") -> None:
         super().__init__(
-            f"`git {' '.join(arguments[:2])}` failed ({status}): {stderr.strip()}", "Mend that in git, then try again."
+            f"`git {' '.join(_named(arguments)[:2])}` failed ({status}): {stderr.strip()}",
+            "Mend that in git, then try again.",
         )
         self.status = status
         self.stderr = stderr
@@ -267,7 +270,7 @@ class Git:
         return self.text("rev-parse", "HEAD")
 
     def write_blob(self, content: bytes) -> str:
-        return self.run("hash-object", "-w", "--stdin", stdin=content).decode().strip()
+        return self.run(*_DURABLE, "hash-object", "-w", "--stdin", stdin=content).decode().strip()
 
     def commit_files(self, parent: str | None, changes: Mapping[str, bytes | None], message: str) -> str:
         """A new commit object: the tree of `parent` with files written (bytes) or removed (None).
@@ -287,13 +290,13 @@ class Git:
                 else:
                     lines.append(f"100644 {self.write_blob(content)}\t{path}")
             self.run("update-index", "--index-info", stdin="\n".join(lines).encode(), environment=environment)
-            tree = self.run("write-tree", environment=environment).decode().strip()
+            tree = self.run(*_DURABLE, "write-tree", environment=environment).decode().strip()
         finally:
             index.unlink(missing_ok=True)
         parents = ["-p", parent] if parent else []
         sign = ["-S"] if self.config("commit.gpgsign") == "true" else []
         arguments = ["commit-tree", *sign, *parents, "-m", message, tree]
-        return self.run(*arguments, environment=self.identity()).decode().strip()
+        return self.run(*_DURABLE, *arguments, environment=self.identity()).decode().strip()
 
     def identity(self) -> dict[str, str]:
         """Variables that name author and committer where nothing configures them: servers often have no one."""
@@ -308,7 +311,7 @@ class Git:
     def swap_ref(self, ref: str, new: str, old: str | None) -> bool:
         """Move `ref` from `old` (None: it does not exist) to `new`; False if somebody was faster."""
         try:
-            self.run("update-ref", "-m", "gitdata", ref, new, old or "0" * len(new))
+            self.run(*_DURABLE, "update-ref", "-m", "gitdata", ref, new, old or "0" * len(new))
         except GitFailed as error:
             if "exists; cannot create" in error.stderr:
                 raise Mendable(
@@ -392,6 +395,11 @@ def _run(
         said = (done.stderr.decode(errors="replace"), done.stdout.decode(errors="surrogateescape"))
         raise GitFailed(arguments, done.returncode, *said)
     return done.stdout
+
+
+def _named(arguments: Sequence[str]) -> Sequence[str]:
+    """The arguments without the settings that we put before them."""
+    return arguments[2:] if arguments[:1] == ("-c",) else arguments
 
 
 def _tree_entry(line: bytes) -> TreeEntry:

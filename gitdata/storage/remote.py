@@ -1,4 +1,4 @@
-"""Remotes: blobs to and from a DVC remote, through DVC's own file systems, and checked by us.
+"""Remotes: blobs to and from a DVC remote, in DVC's layout and through DVC's own file systems, and checked by us.
 
 DVC reports success for blobs that are missing or corrupt, so every blob fetched is hashed before anyone sees it, and
 every upload ends with a listing. DVC's `Repo` is never opened: it trusts committed configuration.
@@ -7,15 +7,16 @@ every upload ends with a listing. DVC's `Repo` is never opened: it trusts commit
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from gitdata import durable
 from gitdata.errors import DataUnavailable, GitdataError, Mendable, TryAgain
-from gitdata.storage.cache import Blob, Cache
+from gitdata.storage.cache import CORRUPT, Blob, Cache, CorruptCopy, is_content_of
 from gitdata.storage.config import RemoteConfig
 
 JOBS = 4
@@ -29,42 +30,41 @@ class Remote:
         self.config = config
         self.base = base
         self.shared = shared
-        self._opened: tuple[Any, str] | None = None
 
     @property
     def url(self) -> str:
         return self.config.url
 
-    @property
-    def is_local(self) -> bool:
-        return "://" not in self.url or self.url.startswith("file://")
-
     def missing(self, blobs: Iterable[Blob]) -> list[Blob]:
         """The blobs that the remote was not seen to hold with the right size."""
         wanted = list(dict.fromkeys(blobs))
         with self._faults():
-            filesystem, root = self._open()
-            held = self._parallel(lambda blob: _size(filesystem, _place(filesystem, root, blob)), wanted)
+            held = self._parallel(self._store.size, wanted)
         return [blob for blob, size in zip(wanted, held, strict=True) if size is None or blob.size not in (None, size)]
+
+    def corrupt(self, blobs: Iterable[Blob]) -> list[Blob]:
+        """The blobs that the remote holds with other content than their digests name: all are read."""
+        wanted = list(dict.fromkeys(blobs))
+        with self._faults():
+            sound = self._parallel(self._store.verify, wanted)
+        return [blob for blob, is_sound in zip(wanted, sound, strict=True) if not is_sound]
+
+    def set_aside(self, blob: Blob) -> None:
+        """Move a corrupt object of the remote out of the way; it is kept there, below `corrupt/`."""
+        with self._faults():
+            self._store.set_aside(blob)
 
     def upload(self, cache: Cache, blobs: Iterable[Blob]) -> int:
         """Send what the remote lacks, files before directory objects, and see it there; the bytes sent.
 
-        Raises DataUnavailable before anything is sent if the cache has a blob not, or not as its digest says.
+        Raises DataUnavailable if the cache has a blob not, or not as its digest says; directory objects stay here then.
         """
         absent = self.missing(blobs)
-        corrupt = [blob for blob in absent if not cache.verify(blob)]
-        if corrupt:
-            for blob in corrupt:
-                if cache.path(blob).is_file():
-                    cache.reject(blob)
-            raise DataUnavailable(
-                f"{len(corrupt)} blobs are missing or corrupt in the cache: {_names(corrupt)}.",
-                "Fetch them from another remote, or add the files again; nothing was sent.",
-            )
-        with self._faults():
+        with self._faults(cache):
             for group in _files_first(absent):
-                self._parallel(lambda blob: self._send(cache, blob), group)
+                unsound = [e for e in self._parallel(lambda blob: self._send(cache, blob), group) if e]
+                if unsound:
+                    raise _first_of(unsound)
         if still := self.missing(absent):
             raise DataUnavailable(
                 f"{self.url} does not hold what was sent to it: {_names(still)}.",
@@ -75,76 +75,60 @@ class Remote:
     def download(self, cache: Cache, blobs: Iterable[Blob]) -> int:
         """Fetch blobs into the cache, each verified before it takes its place; the bytes that came.
 
-        Raises DataUnavailable naming all that are missing or corrupt; the good ones stay.
+        Raises DataUnavailable naming what is missing or corrupt; the good ones stay.
         """
         wanted = list(dict.fromkeys(blobs))
-        with self._faults():
+        with self._faults(cache):
             failures = [error for error in self._parallel(lambda blob: self._receive(cache, blob), wanted) if error]
         if failures:
-            first = failures[0]
-            more = f" ({len(failures)} blobs in all)" if len(failures) > 1 else ""
-            raise DataUnavailable(f"{first.message}{more}", first.next_step)
+            raise _first_of(failures)
         return sum(cache.path(blob).stat().st_size for blob in wanted)
 
     # --- one blob --------------------------------------------------------------------------------------------
 
-    def _send(self, cache: Cache, blob: Blob) -> None:
-        filesystem, root = self._open()
-        place = _place(filesystem, root, blob)
-        if self.is_local:
-            _make_folder(Path(place).parent, shared=self.shared)
-            filesystem.put_file(str(cache.path(blob)), place)
-            _make_last(Path(place))
-        else:
-            filesystem.makedirs(filesystem.parent(place), exist_ok=True)
-            filesystem.put_file(str(cache.path(blob)), place)
-
-    def _receive(self, cache: Cache, blob: Blob) -> GitdataError | None:
-        filesystem, root = self._open()
-        place = _place(filesystem, root, blob)
+    def _send(self, cache: Cache, blob: Blob) -> DataUnavailable | None:
         try:
-            with cache.receiving(blob) as temporary:
-                filesystem.get_file(place, str(temporary))
+            self._store.send(cache, blob)
+        except CorruptCopy:
+            return cache.reject(blob)
+        return None
+
+    def _receive(self, cache: Cache, blob: Blob) -> DataUnavailable | None:
+        try:
+            self._store.receive(cache, blob)
         except FileNotFoundError:
             return DataUnavailable(
                 f"The blob {blob.md5} is not on {self.url}.",
                 "Push it from a clone that holds it: `gitdata push`.",
             )
-        except DataUnavailable as error:
-            return error
+        except CorruptCopy:
+            return DataUnavailable(
+                f"The blob {blob.md5} came from {self.url} with other content than its digest names.",
+                "The copy there is corrupt; a clone that holds a good one mends it: "
+                "`gitdata verify --remote --deep --repair`.",
+            )
         return None
 
-    # --- the file system -------------------------------------------------------------------------------------
+    # --- faults ----------------------------------------------------------------------------------------------
 
-    def _open(self) -> tuple[Any, str]:
-        """DVC's file system for the URL, and the folder of the blobs there."""
-        if self._opened is None:
-            if self.is_local:
-                from dvc_objects.fs.local import LocalFileSystem
-
-                folder = self.base / self.url.removeprefix("file://")
-                _require_anchor(folder)
-                filesystem: Any = LocalFileSystem()  # type: ignore[no-untyped-call]
-                self._opened = filesystem, str(folder / "files" / "md5")
-            else:
-                self._opened = self._open_cloud()
-        return self._opened
-
-    def _open_cloud(self) -> tuple[Any, str]:
-        from dvc.fs import get_cloud_fs
-
-        kind, options, path = get_cloud_fs(None, url=self.url, **self.config.options)
-        filesystem = kind(**options)
-        return filesystem, filesystem.join(path, "files", "md5")
+    @cached_property
+    def _store(self) -> _Folder | _Cloud:
+        if "://" in self.url and not self.url.startswith("file://"):
+            return _Cloud(self.config)
+        folder = self.base / self.url.removeprefix("file://")
+        _require_anchor(folder)
+        return _Folder(Cache(folder, shared=self.shared))
 
     @contextmanager
-    def _faults(self) -> Iterator[None]:
-        """What a file system raises, as errors a person can act on."""
+    def _faults(self, cache: Cache | None = None) -> Iterator[None]:
+        """What a file system raises, as errors a person can act on; faults of this clone's own disk stay."""
         try:
             yield
         except GitdataError:
             raise
         except Exception as error:  # fsspec's back ends raise whatever their client libraries raise
+            if cache is not None and isinstance(error, OSError) and _is_below(error.filename, cache.root):
+                raise
             raise self._explain(error) from error
 
     def _explain(self, error: Exception) -> GitdataError:
@@ -162,22 +146,80 @@ class Remote:
         )
 
     def _parallel(self, work: Callable[[Blob], Any], blobs: Sequence[Blob]) -> list[Any]:
-        self._open()
-        if len(blobs) < 2:
+        if len(blobs) < 2 or JOBS < 2:
             return [work(blob) for blob in blobs]
         with ThreadPoolExecutor(JOBS) as pool:
             return list(pool.map(work, blobs))
 
 
-def _place(filesystem: Any, root: str, blob: Blob) -> str:
-    return str(filesystem.join(root, blob.md5[:2], blob.md5[2:]))
+class _Folder:
+    """A remote that is a folder: laid out as the cache is, and written as durably."""
+
+    def __init__(self, cache: Cache) -> None:
+        self.cache = cache
+
+    def size(self, blob: Blob) -> int | None:
+        try:
+            return self.cache.path(blob).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
+    def verify(self, blob: Blob) -> bool:
+        return self.cache.verify(blob)
+
+    def set_aside(self, blob: Blob) -> None:
+        self.cache.set_aside(blob)
+
+    def send(self, cache: Cache, blob: Blob) -> None:
+        self.cache.copy_from(cache.path(blob), blob)
+
+    def receive(self, cache: Cache, blob: Blob) -> None:
+        cache.copy_from(self.cache.path(blob), blob)
 
 
-def _size(filesystem: Any, place: str) -> int | None:
-    try:
-        return int(filesystem.info(place)["size"])
-    except FileNotFoundError:
-        return None
+class _Cloud:
+    """A remote that DVC's file systems reach."""
+
+    def __init__(self, config: RemoteConfig) -> None:
+        from dvc.fs import get_cloud_fs
+
+        kind, options, path = get_cloud_fs(None, url=config.url, **config.options)
+        self.filesystem: Any = kind(**options)
+        self.root = path
+
+    def place(self, blob: Blob) -> str:
+        return str(self.filesystem.join(self.root, "files", "md5", blob.md5[:2], blob.md5[2:]))
+
+    def size(self, blob: Blob) -> int | None:
+        try:
+            return int(self.filesystem.info(self.place(blob))["size"])
+        except FileNotFoundError:
+            return None
+
+    def verify(self, blob: Blob) -> bool:
+        try:
+            with self.filesystem.open(self.place(blob), "rb") as file:
+                return is_content_of(file, blob)
+        except FileNotFoundError:
+            return False
+
+    def set_aside(self, blob: Blob) -> None:
+        if self.size(blob) is None:
+            return
+        aside = self.filesystem.join(self.root, CORRUPT, f"{blob.md5}.{secrets.token_hex(4)}")
+        self.filesystem.makedirs(self.filesystem.parent(aside), exist_ok=True)
+        self.filesystem.move(self.place(blob), aside)
+
+    def send(self, cache: Cache, blob: Blob) -> None:
+        if not cache.verify(blob):
+            raise CorruptCopy(blob.md5)
+        place = self.place(blob)
+        self.filesystem.makedirs(self.filesystem.parent(place), exist_ok=True)
+        self.filesystem.put_file(str(cache.path(blob)), place)
+
+    def receive(self, cache: Cache, blob: Blob) -> None:
+        with cache.receiving(blob) as temporary:
+            self.filesystem.get_file(self.place(blob), str(temporary))
 
 
 def _files_first(blobs: Sequence[Blob]) -> tuple[list[Blob], list[Blob]]:
@@ -198,18 +240,10 @@ def _require_anchor(folder: Path) -> None:
         raise FileNotFoundError(f"there is no folder '{anchor}'")
 
 
-def _make_folder(folder: Path, *, shared: bool) -> None:
-    """Make a folder of the store; in a shared repository it belongs to the group, as git's own folders do."""
-    missing = [part for part in (folder, *folder.parents) if not part.exists()]
-    for part in reversed(missing):
-        part.mkdir(exist_ok=True)
-        if shared:
-            part.chmod(0o2775)
+def _first_of(errors: Sequence[DataUnavailable]) -> DataUnavailable:
+    more = f" ({len(errors)} blobs in all)" if len(errors) > 1 else ""
+    return DataUnavailable(f"{errors[0].message}{more}", errors[0].next_step)
 
 
-def _make_last(path: Path) -> None:
-    """Flush a blob and its name to the disk, read-only as DVC's are."""
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-    path.chmod(0o444)
-    durable.sync_folder(path.parent)
+def _is_below(name: Any, folder: Path) -> bool:
+    return name is not None and folder in Path(os.fsdecode(name)).parents

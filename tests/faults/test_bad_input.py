@@ -294,7 +294,7 @@ def test_a_blob_damaged_in_the_cache_is_set_aside_and_neither_delivered_nor_sent
     if how in ("flipped", "swapped"):
         refused(call(based.path, "checkout", "d"), 4, "corrupt", "set aside")
         assert not list((based.path / "datasets").rglob("*.csv"))
-        aside = list((based.path / ".dvc").glob("cache-corrupt/*"))
+        aside = list((based.path / ".dvc").glob("cache/corrupt/*"))
         assert [p.read_bytes() for p in aside] == [content]
     assert call(based.path, "checkout", "d").code == 0  # the good copy came from the remote
     assert (next((based.path / "datasets").rglob("base.csv"))).read_text() == GOOD

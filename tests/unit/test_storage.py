@@ -50,7 +50,7 @@ def test_a_corrupt_blob_is_set_aside_and_never_delivered(tmp_path: Path, content
     with pytest.raises(DataUnavailable, match="set aside"):
         cache.deliver(blob, tmp_path / "file")
     assert not (tmp_path / "file").exists()
-    assert [p.read_bytes() for p in (tmp_path / "cache-corrupt").iterdir()] == [content]
+    assert [p.read_bytes() for p in (tmp_path / "cache" / "corrupt").iterdir()] == [content]
     assert cache.add_bytes(b"rows") == blob
     assert cache.read(blob) == b"rows"
 

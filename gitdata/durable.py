@@ -93,6 +93,7 @@ def staging(folder: Path, *, room: int = 0) -> Iterator[Staged]:
 @contextmanager
 def replacing(target: Path, mode: int = 0o666) -> Iterator[IO[bytes]]:
     """A binary file that becomes `target`, whole, when the block ends without an error."""
+    remove_leftovers(target.parent)
     with staging(target.parent) as staged:
         yield staged.file
         staged.place(target, mode)

@@ -86,7 +86,7 @@ class Repo:
         return snapshot_of(None, self.work_tree_files(), self.git.files_of_history)
 
     def work_tree_files(self) -> dict[str, bytes]:
-        """Pointers, retractions and declarations in the work tree by path. Raises DataUnavailable where one is a link."""
+        """Pointers, retractions and declarations in the work tree by path. Raises DataUnavailable for a link."""
         top = self.require_work_tree("status")
         files: dict[str, bytes] = {}
         for folder, names in scan(top / DATASETS, top):

@@ -21,6 +21,7 @@ from gitdata.errors import DataUnavailable, Mendable
 
 DATASETS = "datasets"
 MODELS = "models"
+RETRACTED = "retracted"
 LEDGER_BRANCH = "gitdata/models"
 
 _POINTER_PATH = re.compile(r"datasets/(?P<dataset>[^/]+)/(?P<stem>[^/]+)\.dvc")

@@ -147,11 +147,11 @@ class World:
         return path
 
 
-def fingerprint(*folders: Path) -> dict[str, str]:
+def fingerprint(*folders: Path, digest: str = "sha256") -> dict[str, str]:
     """Every file below some folders with the digest of its content: what must not have changed."""
     found = {}
     for folder in folders:
         for path in sorted(folder.rglob("*")):
             if path.is_file() and not path.is_symlink():
-                found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+                found[str(path)] = hashlib.new(digest, path.read_bytes()).hexdigest()
     return found

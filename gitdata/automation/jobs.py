@@ -11,13 +11,14 @@ import json
 import secrets
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from gitdata import durable
 from gitdata.canonical import readable_json
-from gitdata.errors import Mendable
+from gitdata.errors import INTERRUPTED, Mendable
 
 State = Literal["pending", "running", "done", "failed"]
 STATES: tuple[State, ...] = get_args(State)
@@ -61,7 +62,7 @@ class Spool:
         folder = self.folder / state
         if not folder.is_dir():
             return []
-        return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        return sorted(path.name for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
 
     def jobs(self) -> list[Job]:
         """All jobs, oldest first. One that moves while we look is shown once."""
@@ -101,6 +102,24 @@ class Spool:
         target = self._path("failed" if failed else "done", id)
         durable.make_folder(target.parent)
         durable.rename(running, target)
+        (self.folder / "cancel" / id).unlink(missing_ok=True)
+
+    def cancel(self, id: str, who: str) -> bool:
+        """Cancel a job: at once if it waits, else the runner is asked to stop it. False if it has ended."""
+        if self.start(id):
+            self.finish(id, [ModelResult("", INTERRUPTED, f"cancelled by {who}", 0.0)], time.time())
+            return True
+        if id not in self.ids("running"):
+            return False
+        durable.write(self.folder / "cancel" / id, who.encode())
+        return True
+
+    def cancelled_by(self, ids: Sequence[str]) -> str | None:
+        """Who asked to stop one of some running jobs."""
+        for id in ids:
+            with suppress(FileNotFoundError):
+                return (self.folder / "cancel" / id).read_text(errors="replace")
+        return None
 
     def take_over(self) -> list[str]:
         """Put back what a killed runner left running. Only the holder of the runner's lock may call this."""

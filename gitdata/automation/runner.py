@@ -10,17 +10,24 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import IO
 
 from gitdata import durable
 from gitdata.automation.jobs import ModelResult, Spool
-from gitdata.commands.situation import Deployment, deployments, pending
-from gitdata.errors import GitdataError
+from gitdata.commands.situation import Deployment, deployments, pending, tips
+from gitdata.errors import INTERRUPTED, GitdataError
 from gitdata.repo import LEDGER_REF, Repo
+from gitdata.snapshot import LEDGER_BRANCH
 from gitdata.storage.git import scrubbed_environment
 
 STAMP = "settled"
+ROUNDS = 5
+LOOK_EVERY = 0.2  # seconds between two looks whether somebody cancelled
+GRACE = 10.0  # seconds that a training has to clean up
 
 
 def run(repo: Repo, *, once: bool) -> int:
@@ -57,7 +64,7 @@ def _work(repo: Repo, spool: Spool) -> int:
             continue
         started = time.time()
         with spool.log_path(batch[0]).open("ab") as log:
-            results = train_pending(repo, log)
+            results = train_pending(repo, log, partial(spool.cancelled_by, batch))
         for other in batch[1:]:
             spool.log_path(other).write_text(f"Ran together with job {batch[0]}: see its log.\n")
         for id in batch:
@@ -66,37 +73,72 @@ def _work(repo: Repo, spool: Spool) -> int:
     return finished
 
 
-def train_pending(repo: Repo, log: IO[bytes]) -> list[ModelResult]:
+def train_pending(repo: Repo, log: IO[bytes], cancelled_by: Callable[[], str | None]) -> list[ModelResult]:
     """Train every model that its deployment branch declares, one after the other; then stamp what is settled.
 
-    The stamp goes first: a push while we work is to leave a job, whatever was settled before.
+    The stamp goes first: a push while we work is to leave a job, whatever was settled before. In a clone no job tells
+    of a branch that moved a moment later, so the branches are looked at again.
     """
     (repo.state / STAMP).unlink(missing_ok=True)
-    results = [_train(repo, deployment, log) for deployment in deployments(repo)]
+    results: list[ModelResult] = []
+    for _ in range(ROUNDS):
+        before = tips(repo)
+        results += [_train(repo, deployment, log, cancelled_by) for deployment in deployments(repo)]
+        if tips(repo) == before or cancelled_by():
+            break
     durable.write(repo.state / STAMP, "".join(_settled(repo)).encode())
     return results
 
 
-def _train(repo: Repo, wanted: Deployment, log: IO[bytes]) -> ModelResult:
+def _train(repo: Repo, wanted: Deployment, log: IO[bytes], cancelled_by: Callable[[], str | None]) -> ModelResult:
+    if who := cancelled_by():
+        return ModelResult(wanted.model, INTERRUPTED, f"cancelled by {who}", 0.0)
     if wanted.problem is not None:
         log.write(f"{wanted.model}: {wanted.problem}\n".encode())
         return ModelResult(wanted.model, wanted.problem.exit_code, wanted.problem.message, 0.0)
     command = [sys.executable, "-P", "-m", "gitdata", "train", wanted.model, "--at", wanted.commit]
     started = time.monotonic()
     start = log.tell()
-    done = subprocess.run(
+    process = subprocess.Popen(
         command,
         cwd=repo.top,
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
         env=scrubbed_environment({"GITDATA_PROGRESS": "1"}),
-        check=False,
     )
+    who = _wait(process, cancelled_by)
+    seconds = time.monotonic() - started
+    if who:
+        return ModelResult(wanted.model, INTERRUPTED, f"cancelled by {who}", seconds)
     with Path(log.name).open("rb") as written:
         written.seek(start)
         lines = written.read().decode(errors="replace").strip().splitlines()
-    return ModelResult(wanted.model, done.returncode, _summary(lines), time.monotonic() - started)
+    return ModelResult(wanted.model, process.returncode, _summary(lines), seconds)
+
+
+def _wait(process: subprocess.Popen[bytes], cancelled_by: Callable[[], str | None]) -> str | None:
+    """Wait for a training; who cancelled it, if somebody did. It never outlives the runner."""
+    try:
+        while True:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(LOOK_EVERY)
+                return None
+            if who := cancelled_by():
+                _stop(process)
+                return who
+    except BaseException:
+        _stop(process)
+        raise
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(GRACE)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
 
 
 def _summary(lines: list[str]) -> str:
@@ -106,17 +148,21 @@ def _summary(lines: list[str]) -> str:
 
 
 def _settled(repo: Repo) -> list[str]:
-    """A line for each branch with nothing left to do, by the ledger that stands in it: trees, ledger, branch."""
-    ledger = repo.git.resolve(LEDGER_REF)
+    """A line for each branch with nothing left to do, by the ledger that stands in it."""
+    ledger = repo.ledger_commit()
     unsettled = {d.commit for d in deployments(repo) if d.problem or not _is_settled(repo, d, ledger)}
-    lines = []
-    for branch, commit in sorted(repo.git.branches().items()):
-        if not branch.startswith("gitdata/") and commit not in unsettled:
-            trees = [
-                repo.git.try_text("rev-parse", "--verify", "--quiet", f"{commit}:{t}") for t in ("datasets", "models")
-            ]
-            lines.append(f"{trees[0] or 'none'} {trees[1] or 'none'} {ledger or 'none'} {branch}\n")
-    return lines
+    return [_line(repo, branch, commit) for branch, commit in sorted(tips(repo).items()) if commit not in unsettled]
+
+
+def _line(repo: Repo, branch: str, commit: str) -> str:
+    """What the hooks compare: both trees, the ledger wherever it is known, and whether the remotes' branch is here."""
+    trees = [
+        repo.git.try_text("rev-parse", "--verify", "--quiet", f"{commit}:{tree}") or "none"
+        for tree in ("datasets", "models")
+    ]
+    ledger = "".join(f"{tip}," for tip in repo.git.tips_of(LEDGER_REF, f"refs/remotes/**/{LEDGER_BRANCH}"))
+    marks = "".join("=" if tip == commit else "-" for tip in repo.git.tips_of(f"refs/remotes/**/{branch}"))
+    return f"{' '.join(trees)} {ledger} {marks} {branch}\n"
 
 
 def _is_settled(repo: Repo, wanted: Deployment, ledger: str | None) -> bool:

@@ -13,11 +13,11 @@ from typing import Annotated, Any
 import typer
 
 from gitdata import __version__
-from gitdata.cli import data, models, runner
+from gitdata.cli import data, models, runner, setup
 from gitdata.cli.shared import app, printable
 from gitdata.errors import INTERRUPTED, GitdataError, Mendable
 
-__all__ = ["app", "data", "main", "models", "runner"]
+__all__ = ["app", "data", "main", "models", "runner", "setup"]
 
 # click.ClickException; newer typer carries a click of its own, so the class is found through one that typer exports.
 USAGE_ERROR: Any = next(kind for kind in typer.BadParameter.__mro__ if kind.__name__ == "ClickException")
@@ -34,6 +34,7 @@ def _global(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with one of the documented codes."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # who stops us politely finds nothing half-done
     sys.exit(_run(arguments))
 
 
@@ -43,6 +44,10 @@ def _run(arguments: Sequence[str] | None) -> int:
             stream.reconfigure(errors="replace")  # a terminal that knows no ★ shows a ?
     try:
         command = typer.main.get_command(app)
+        if "_GITDATA_COMPLETE" in os.environ:
+            from typer.completion import completion_init  # type: ignore[attr-defined]
+
+            completion_init()
         status = command.main(
             args=list(arguments) if arguments is not None else None,
             prog_name="gitdata",
@@ -66,11 +71,19 @@ def _run(arguments: Sequence[str] | None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except OSError as error:
-        if not sys.stdout.closed and error.errno == errno.ENOSPC:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python tries once more at its end
+        if error.errno == errno.ENOSPC:
+            _give_up_full_stdout()
         return _explain(_from_system(error))
     except Exception as error:  # the last line of defence: a bug of ours, told in a way that can be reported
         return _report_bug(error)
+
+
+def _give_up_full_stdout() -> None:
+    """Where standard output itself is on the full disk, Python would try once more at its end, and complain."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _explain(error: GitdataError) -> int:

@@ -28,36 +28,13 @@ from gitdata.cli.shared import (
     say_always,
     show_records,
 )
-from gitdata.errors import Mendable
+from gitdata.errors import FINDINGS, Mendable
 
 if TYPE_CHECKING:
     from gitdata.commands.intake import Request
     from gitdata.commands.records import Record
     from gitdata.data.pointer import Policy
     from gitdata.repo import Repo
-
-
-@app.command()
-def init() -> None:
-    """Make this git repository a gitdata one: DVC's folder, ignore rules, hooks, the store for blobs."""
-    from gitdata.automation import hooks
-    from gitdata.commands.init import init as run
-
-    repo = open_repo()
-    lines = run(repo)
-    lines += hook_lines(hooks.install(repo))
-    print_lines(lines or ["Everything is in place."])
-
-
-@app.command()
-def install(
-    server: Annotated[bool, typer.Option("--server", help="In a bare repository: a push retrains.")] = False,
-) -> None:
-    """Install the git hooks of this clone, or of a server. Hooks that are there are kept and run first."""
-    from gitdata.automation import hooks
-
-    installed = hooks.install(open_repo(), server=server)
-    print_lines(hook_lines(installed) or ["Everything is in place."])
 
 
 @app.command()
@@ -153,6 +130,54 @@ def show(reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")], as_js
 
 
 @app.command()
+def ls(as_json: Json = False) -> None:
+    """The datasets and models of this repository."""
+    from gitdata.commands.listing import ls as run
+    from gitdata.report.tables import listing_lines
+
+    records = run(open_repo())
+    show_records(records, as_json, lambda: print_lines(listing_lines(records)))
+
+
+@app.command()
+def retract(
+    reference: Annotated[str, typer.Argument(metavar="DATASET@X")],
+    reason: Annotated[str, typer.Option("--reason", help="Why the extension is bad.")] = "",
+    undo: Annotated[bool, typer.Option("--undo", help="Take the retraction back.")] = False,
+    message: Message = None,
+    as_json: Json = False,
+) -> None:
+    """Declare an extension bad: models no longer learn from it. Stages a file; with -m commits it."""
+    from gitdata.commands import retract as command
+    from gitdata.report.tables import retraction_lines
+
+    repo = open_repo()
+    if undo:
+        record = command.undo(repo, reference, message, say)
+    else:
+        record = command.retract(repo, reference, reason, message, say)
+    show_records([record], as_json, lambda: print_lines(retraction_lines(record)))
+
+
+@app.command()
+def verify(
+    remote: Annotated[bool, typer.Option("--remote", help="Also what the DVC remote holds.")] = False,
+    deep: Annotated[bool, typer.Option("--deep", help="Read and hash content, not presence and size alone.")] = False,
+    repair: Annotated[bool, typer.Option("--repair", help="Mend what another copy allows.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Look for damage: pointers, chains, the ledger, the cache, the remote. Exit 1 if something is wrong."""
+    from gitdata.commands.verify import Options
+    from gitdata.commands.verify import verify as run
+    from gitdata.report.tables import verify_lines
+
+    records = run(open_repo(), Options(remote, deep, repair), say)
+    show_records(records, as_json, lambda: print_lines(verify_lines(records)))
+    if any(record.kind == "finding" and not record["repaired"] for record in records):
+        raise typer.Exit(FINDINGS)
+
+
+@app.command()
 def push(references: References = None, as_json: Json = False) -> None:
     """Upload blobs to the DVC remote and see them there. `git push` does this for what it pushes."""
     from gitdata.commands.sync import push as run
@@ -172,7 +197,7 @@ def fetch(references: References = None, split: Splits = None, as_json: Json = F
     from gitdata.commands.sync import fetch as run
 
     records = run(open_repo(), references or [], _splits(split), say)
-    show_records(records, as_json, lambda: print_lines(_transfer_lines(records)))
+    show_records(records, as_json, lambda: print_lines(transfer_lines(records)))
 
 
 @app.command()
@@ -181,7 +206,7 @@ def pull(references: References = None, split: Splits = None, as_json: Json = Fa
     from gitdata.commands.sync import pull as run
 
     records = run(open_repo(), references or [], _splits(split), say)
-    show_records(records, as_json, lambda: print_lines(_transfer_lines(records)))
+    show_records(records, as_json, lambda: print_lines(transfer_lines(records)))
 
 
 @app.command()
@@ -194,7 +219,7 @@ def checkout(
     from gitdata.commands.sync import checkout as run
 
     records = run(open_repo(), reference, _splits(split), say)
-    show_records(records, as_json, lambda: print_lines(_transfer_lines(records)))
+    show_records(records, as_json, lambda: print_lines(transfer_lines(records)))
 
 
 def _request(
@@ -258,7 +283,8 @@ def _after_extending(repo: Repo, record: Record, as_json: bool) -> None:
     show_records([record], as_json, lambda: print_lines(extension_text(record)))
 
 
-def _transfer_lines(records: Sequence[Record]) -> list[str]:
+def transfer_lines(records: Sequence[Record]) -> list[str]:
+    """What fetch, pull and checkout say."""
     from gitdata.report.tables import plural, size_text
 
     lines = []

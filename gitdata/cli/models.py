@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -16,6 +16,14 @@ from gitdata.cli.shared import (
     show_records,
 )
 from gitdata.errors import FINDINGS, GateRefused
+
+if TYPE_CHECKING:
+    from gitdata.commands.records import Record
+
+OneVersion = Annotated[str, typer.Argument(metavar="MODEL[@N]")]
+Version = Annotated[str, typer.Argument(metavar="MODEL@N")]
+On = Annotated[str | None, typer.Option("--on", help="DATASET@X instead of the declared data at HEAD.")]
+Why = Annotated[str | None, typer.Option("-m", "--message", help="Why.")]
 
 
 @app.command()
@@ -76,25 +84,86 @@ def models(model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = Non
 
 
 @app.command()
-def promote(
-    version: Annotated[str, typer.Argument(metavar="MODEL@N")],
-    message: Annotated[str | None, typer.Option("-m", "--message", help="Why.")] = None,
+def lineage(
+    reference: Annotated[str, typer.Argument(metavar="MODEL[@N]")],
+    of: Annotated[str | None, typer.Option("--of", help="DATASET@X: which versions saw it.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Make a version the champion."""
-    from gitdata.commands.models import promote as run
+    """What a version saw and how it came about; with --of, which versions an extension shaped."""
+    from gitdata.commands import lineage as command
+    from gitdata.report.tables import lineage_lines, saw_lines
 
-    record = run(open_repo(), version, message, say)
-    show_records(
-        [record],
-        as_json,
-        lambda: print_lines([f"{record['model']}@{record['number']} is the champion: {record['reason']}"]),
-    )
+    repo = open_repo()
+    if of is not None:
+        records = command.versions_that_saw(repo, reference, of, say)
+        show_records(records, as_json, lambda: print_lines(saw_lines(records, reference, of)))
+    else:
+        records = command.lineage(repo, reference, say)
+        show_records(records, as_json, lambda: print_lines(lineage_lines(records)))
+
+
+@app.command()
+def evaluate(version: OneVersion, on: On = None, as_json: Json = False) -> None:
+    """The metrics of a version on today's test rows, those it was trained on left out."""
+    from gitdata.commands.evaluate import evaluate as run
+    from gitdata.report.tables import evaluation_lines
+
+    record = run(open_repo(), version, on, say)
+    show_records([record], as_json, lambda: print_lines(evaluation_lines(record)))
+
+
+@app.command()
+def compare(
+    first: Annotated[str, typer.Argument(metavar="MODEL@A")],
+    second: Annotated[str, typer.Argument(metavar="MODEL@B")],
+    on: On = None,
+    as_json: Json = False,
+) -> None:
+    """A paired comparison of two versions on the test rows that neither was trained on."""
+    from gitdata.commands.evaluate import compare as run
+    from gitdata.report.tables import comparison_lines
+
+    record = run(open_repo(), first, second, on, say)
+    show_records([record], as_json, lambda: print_lines(comparison_lines(record)))
+
+
+@app.command()
+def promote(version: Version, message: Why = None, as_json: Json = False) -> None:
+    """Make a version the champion."""
+    from gitdata.commands.settle import promote as run
+
+    _show_settled(run(open_repo(), version, message, say), "is the champion", as_json)
+
+
+@app.command()
+def reject(version: Version, message: Why = None, as_json: Json = False) -> None:
+    """Settle that a version is not to be used: nothing is restored from it."""
+    from gitdata.commands.settle import reject as run
+
+    _show_settled(run(open_repo(), version, message, say), "is rejected", as_json)
+
+
+@app.command()
+def rollback(
+    model: Annotated[str, typer.Argument(metavar="MODEL")],
+    to: Annotated[str | None, typer.Option("--to", metavar="N", help="Default: the champion before.")] = None,
+    message: Why = None,
+    as_json: Json = False,
+) -> None:
+    """Go back to an earlier champion; those that came after it are settled as rolled back."""
+    from gitdata.commands.settle import rollback as run
+
+    _show_settled(run(open_repo(), model, to, message, say), "is the champion again", as_json)
+
+
+def _show_settled(record: Record, what: str, as_json: bool) -> None:
+    line = f"{record['model']}@{record['number']} {what}: {record['reason']}"
+    show_records([record], as_json, lambda: print_lines([line]))
 
 
 @app.command()
 def predict(
-    version: Annotated[str, typer.Argument(metavar="MODEL[@N]")],
+    version: OneVersion,
     source: Annotated[Path, typer.Argument(metavar="FILE")],
     output: Annotated[Path, typer.Option("-o", "--output", help="The CSV file to write.")],
     as_json: Json = False,

@@ -51,6 +51,22 @@ def logs(
 
 
 @app.command()
+def cancel(
+    job: Annotated[str, typer.Argument(metavar="JOB", help="A job's id, or the beginning or end of one.")],
+) -> None:
+    """Stop a job: what it trained is dropped; the next push, or `gitdata run` with a job, asks again."""
+    import getpass
+
+    from gitdata.automation.jobs import Spool
+
+    spool = Spool(open_repo().state)
+    found = spool.job(job)
+    if not spool.cancel(found.id, getpass.getuser()):
+        raise Mendable(f"The job {found.id} has ended already ({found.state}).", f"See `gitdata logs {found.id}`.")
+    print(f"{found.id}: " + ("cancelled" if found.state == "pending" else "its training is being stopped"))
+
+
+@app.command()
 def run(
     once: Annotated[bool, typer.Option("--once", help="Work through the queue, then end.")] = False,
 ) -> None:

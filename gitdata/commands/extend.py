@@ -94,7 +94,8 @@ def _create(
     version = _version(request, chain, parents, trains=trains)
     with tempfile.TemporaryDirectory(prefix="gitdata-") as scratch:
         sources = _materialise(parts, Path(scratch))
-        _refuse_identical(request, chain, parents, sources)
+        if (same := _identical(request, chain, parents, sources)) is not None:
+            return _finish_or_refuse(repo, request, chain, same)
         say(f"Storing {len(sources)} files.")
         draft = Extension(
             dataset=request.dataset,
@@ -113,13 +114,30 @@ def _create(
         )
         extension = _store(repo, draft, parts, sources)
     path = _write_pointer(repo, extension, request.message)
+    return _record(repo, request, chain, extension, path, overlap)
+
+
+def _finish_or_refuse(repo: Repo, request: Request, chain: Chain, same: Extension) -> Record:
+    """What a killed run had not staged, or not committed, is; else Mendable: there is nothing to add."""
+    path = f"{DATASETS}/{same.dataset}/{same.stem}.dvc"
+    staged = repo.git.try_text("ls-files", "--error-unmatch", "--", path) is not None
+    committed = repo.git.try_text("cat-file", "-e", f"HEAD:{path}") is not None
+    if staged and (committed or request.message is None):
+        raise Mendable(
+            f"These files are already in '{same.dataset}', as version {same.version} ({same.short}).",
+            "Nothing was changed.",
+        )
+    return _record(repo, request, chain, same, _write_pointer(repo, same, request.message), 0)
+
+
+def _record(repo: Repo, request: Request, chain: Chain, extension: Extension, path: Path, overlap: int) -> Record:
     return Record(
         "extension",
         extension.id,
         {
             "dataset": extension.dataset,
             "known_rows": overlap,
-            "parents": [chain.extensions[parent].stem for parent in parents],
+            "parents": [chain.extensions[parent].stem for parent in extension.parents],
             "pointer": path.relative_to(repo.top).as_posix(),
             "rows": dict(extension.rows),
             "version": extension.version,
@@ -195,18 +213,17 @@ def _version(request: Request, chain: Chain, parents: Iterable[str], *, trains: 
     return request.version
 
 
-def _refuse_identical(
+def _identical(
     request: Request, chain: Chain, parents: Iterable[str], sources: Sequence[tuple[File, Path]]
-) -> None:
+) -> Extension | None:
+    """The extension of the closure, or the one that would be made, that holds these very files."""
     listing = pointer.listing_digest(file for file, _ in sources)
     own = pointer.extension_id(request.dataset, parents, request.test_policy, (), listing)
     for id in sorted(chain.closure(parents) | ({own} & chain.extensions.keys())):
         extension = chain.extensions[id]
         if extension.listing == listing and (id == own or id not in chain.retracted | chain.lost):
-            raise Mendable(
-                f"These files are already in '{request.dataset}', as version {extension.version} ({extension.short}).",
-                "Nothing was changed.",
-            )
+            return extension
+    return None
 
 
 # --- acting --------------------------------------------------------------------------------------------------

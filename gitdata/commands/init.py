@@ -10,10 +10,13 @@ from gitdata.repo import DATA_REMOTE, MODELS_REMOTE, Repo
 from gitdata.storage import config
 
 IGNORED_EXTENSIONS = "/datasets/*/[0-9]*-????????/"
+IGNORED_TEMPORARY = f"{durable.TEMPORARY_PREFIX}*"
 ATTRIBUTES = "datasets/**/*.dvc text eol=lf linguist-generated"
 DVC_CONFIG = "[core]\n    analytics = false\n"
 DVC_IGNORED = "/config.local\n/tmp\n/cache\n"
 DVCIGNORE = "# Patterns of files dvc should ignore: https://dvc.org/doc/user-guide/dvcignore\n"
+FILES = {".dvc/config": DVC_CONFIG, ".dvc/.gitignore": DVC_IGNORED, ".dvcignore": DVCIGNORE}
+LINES = ((".gitignore", IGNORED_EXTENSIONS), (".gitignore", IGNORED_TEMPORARY), (".gitattributes", ATTRIBUTES))
 
 
 def init(repo: Repo) -> list[str]:
@@ -23,26 +26,26 @@ def init(repo: Repo) -> list[str]:
     """
     top = repo.require_work_tree("init")
     done = []
-    staged = [
-        path
-        for path, content in (
-            (top / ".dvc" / "config", DVC_CONFIG),
-            (top / ".dvc" / ".gitignore", DVC_IGNORED),
-            (top / ".dvcignore", DVCIGNORE),
-        )
-        if _write_new(path, content)
-    ]
-    staged += [
-        path
-        for path, line in ((top / ".gitignore", IGNORED_EXTENSIONS), (top / ".gitattributes", ATTRIBUTES))
-        if _add_line(path, line)
-    ]
+    for name, content in FILES.items():
+        _write_new(top / name, content)
+    for name, line in LINES:
+        _add_line(top / name, line)
+    staged = [top / name for name in FILES if _in_index(repo, name) is None]
+    staged += [top / name for name, line in LINES if line not in (_in_index(repo, name) or "").splitlines()]
     if staged:
         repo.git.stage(*staged)
-        done.append(f"Staged {', '.join(path.relative_to(top).as_posix() for path in staged)}: commit them.")
+        done.append(
+            f"Staged {', '.join(path.relative_to(top).as_posix() for path in dict.fromkeys(staged))}: commit them."
+        )
     if sentence := derive_remote(repo):
         done.append(sentence)
     return done
+
+
+def is_initialised(repo: Repo) -> bool:
+    """Whether `init` would find nothing to write into the work tree."""
+    files = all((repo.top / name).is_file() for name in FILES)
+    return files and all(_has_line(repo.top / name, line) for name, line in LINES)
 
 
 def derive_remote(repo: Repo) -> str | None:
@@ -50,35 +53,51 @@ def derive_remote(repo: Repo) -> str | None:
 
     A remote that somebody configured is left alone; without a git remote there is nothing to derive.
     """
-    path = repo.top / ".dvc" / "config.local"
-    text = path.read_text(errors="replace") if path.is_file() else ""
-    if repo.git_remote is None:
-        return None
     try:
-        data, models = repo.blob_remote("data"), repo.blob_remote("models")
+        text = remote_to_derive(repo)
     except Mendable as error:
         return f"{error.message} {error.next_step}"
-    for remote, default in ((data, True), (models, False)):
+    if text is None:
+        return None
+    durable.write(_local_config(repo), text.encode(), mode=0o600)
+    return f"Blobs go to {repo.blob_remote('data').url} (the store of the git remote '{repo.git_remote}')."
+
+
+def remote_to_derive(repo: Repo) -> str | None:
+    """What `.dvc/config.local` is to say; None where it says so, or where nothing can be derived."""
+    if repo.git_remote is None:
+        return None
+    path = _local_config(repo)
+    before = path.read_text(errors="replace") if path.is_file() else ""
+    text = before
+    for remote, default in ((repo.blob_remote("data"), True), (repo.blob_remote("models"), False)):
         if remote.name in (DATA_REMOTE, MODELS_REMOTE):
             text = config.set_remote(text, remote.name, remote.url, default=default)
-    if path.is_file() and path.read_text() == text:
-        return None
-    durable.write(path, text.encode(), mode=0o600)
-    return f"Blobs go to {data.url} (the store of the git remote '{repo.git_remote}')."
+    return None if text == before else text
 
 
-def _write_new(path: Path, content: str) -> bool:
-    if path.exists():
-        return False
-    durable.write(path, content.encode())
-    return True
+def _local_config(repo: Repo) -> Path:
+    return repo.top / ".dvc" / "config.local"
 
 
-def _add_line(path: Path, line: str) -> bool:
+def _in_index(repo: Repo, name: str) -> str | None:
+    """What git is about to commit of a file; a file that was written and not staged, by an init that died, is not."""
+    return repo.git.try_text("show", f":{name}")
+
+
+def _write_new(path: Path, content: str) -> None:
+    if not path.exists():
+        durable.write(path, content.encode())
+
+
+def _add_line(path: Path, line: str) -> None:
     """Append a line unless it is there; whatever else the file holds stays, byte for byte."""
+    if _has_line(path, line):
+        return
     content = path.read_bytes() if path.is_file() else b""
-    if line.encode() in content.splitlines():
-        return False
     separator = b"\n" if content and not content.endswith(b"\n") else b""
     durable.write(path.resolve(), content + separator + line.encode() + b"\n")
-    return True
+
+
+def _has_line(path: Path, line: str) -> bool:
+    return path.is_file() and line.encode() in path.read_bytes().splitlines()

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.rowsource import RowSource, count, select
 from gitdata.commands.task import View
-from gitdata.commands.transfer import package_folder
+from gitdata.commands.transfer import package_files
 from gitdata.data import choice
 from gitdata.data.choice import Situation
 from gitdata.data.ledger import Entry, Outcome
@@ -51,8 +51,7 @@ class Judge:
         if entry.id not in self.packages:
             from gitdata.training import package
 
-            with package_folder(self.source.repo, entry, self.source.say) as folder:
-                self.packages[entry.id] = package.read(folder)
+            self.packages[entry.id] = package.decode(package_files(self.source.repo, entry, self.source.say))
         return self.packages[entry.id]
 
     def judge(self, view: View, id: str, candidate: Package) -> Judgement:

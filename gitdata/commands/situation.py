@@ -98,12 +98,25 @@ class Deployment:
 
 def deployments(repo: Repo) -> list[Deployment]:
     """Every model that a branch declares as deployed from that very branch; what is damaged stands for itself."""
-    return [
-        found
-        for branch, commit in sorted(repo.git.branches().items())
-        if not branch.startswith("gitdata/")
-        for found in _deployed_from(repo, branch, commit)
-    ]
+    return [found for branch, commit in sorted(tips(repo).items()) for found in _deployed_from(repo, branch, commit)]
+
+
+def tips(repo: Repo) -> dict[str, str]:
+    """The branches that a runner looks at, with the commit that it would train at.
+
+    In a clone that is what the git remote has, unless the local branch holds something that the remote lacks.
+    """
+    local = {branch: commit for branch, commit in repo.git.branches().items() if not branch.startswith("gitdata/")}
+    if repo.git_remote is None:
+        return local
+    return {branch: _not_behind(repo, branch, commit) for branch, commit in local.items()}
+
+
+def _not_behind(repo: Repo, branch: str, commit: str) -> str:
+    remote = repo.deployment_tip(branch)
+    if remote is None or remote == commit or not repo.git.is_ancestor(commit, remote):
+        return commit
+    return remote
 
 
 def _deployed_from(repo: Repo, branch: str, commit: str) -> list[Deployment]:
@@ -157,13 +170,14 @@ def _pending(repo: Repo, model: str, snapshot: Snapshot, ledger: Ledger) -> Reco
             "champion": champion.stem if champion else None,
             "dataset": wanted.dataset,
             "reason": decision.reason,
-            "tainted": _labels(chain, tainted_of(situation)),
-            "unseen": _labels(chain, unseen_of(situation)),
+            "tainted": labels(chain, tainted_of(situation)),
+            "unseen": labels(chain, unseen_of(situation)),
         },
     )
 
 
-def _labels(chain: Chain, ids: frozenset[str]) -> list[str]:
+def labels(chain: Chain, ids: frozenset[str]) -> list[str]:
+    """`version-id8` of extensions, in order; the id alone of one that the chain does not know."""
     known = [id for id in ids if id in chain.extensions]
     labels = [extension.stem for extension in chain.ordered(known)]
     return labels + sorted(id[:8] for id in ids if id not in chain.extensions)
@@ -178,7 +192,7 @@ def sentence(decision: Decision, chain: Chain, ledger: Ledger) -> str:
     if decision.action == "gate":
         assert decision.candidate is not None
         return f"Version {ledger.entries[decision.candidate].number} is tested as it is: {decision.reason}."
-    labels = ", ".join(_labels(chain, decision.unseen))
+    unseen = ", ".join(labels(chain, decision.unseen))
     if decision.restored is None:
-        return f"Training from scratch on {labels}."
-    return f"Restoring version {ledger.entries[decision.restored].number}; training on what it has not seen: {labels}."
+        return f"Training from scratch on {unseen}."
+    return f"Restoring version {ledger.entries[decision.restored].number}; training on what it has not seen: {unseen}."

@@ -68,7 +68,7 @@ class Task:
 
     def _is_behind(self, tip: str) -> bool:
         """Whether our commit is an ancestor of `tip`; of a tip that is not in this clone nobody knows."""
-        return self.repo.git.try_text("merge-base", "--is-ancestor", str(self.snapshot.commit), tip) is not None
+        return self.repo.git.is_ancestor(str(self.snapshot.commit), tip)
 
 
 def deployment_tip(repo: Repo, branch: str) -> str | None:

@@ -7,7 +7,6 @@ ledger or the data moved on meanwhile, the gate runs again on what is there then
 from __future__ import annotations
 
 import os
-import tempfile
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -53,7 +52,7 @@ def train(repo: Repo, model: str, options: Options, say: Say = silent) -> Record
     say(sentence(decision, view.chain, view.situation.ledger))
     if decision.action == "nothing" or options.dry_run:
         return describe(task, decision, None)
-    _prepare_training()
+    prepare_training()
     judge = Judge(task.source, task.declaration, {})
     if decision.candidate is not None:
         return record_verdict(task, view, decision, judge)
@@ -83,7 +82,8 @@ def _prepare(repo: Repo, model: str, options: Options, say: Say) -> Task:
     return Task(repo, model, snapshot, wanted, declaration, source, say, experiment, options.force)
 
 
-def _prepare_training() -> None:
+def prepare_training() -> None:
+    """Set JAX up; before anything imports it."""
     from gitdata.training.environment import prepare
 
     prepare(compile_cache())
@@ -164,9 +164,8 @@ def _store(task: Task, decision: Decision, outcome: Outcome) -> ModelVersion:
     """Put the package into the cache and, where there is one, on the models' remote; the version that names it."""
     from gitdata.training import package as packages
 
-    with tempfile.TemporaryDirectory(prefix="gitdata-") as folder:
-        packages.write(outcome.package, Path(folder))
-        blobs = {p.name: task.repo.cache.add_file(p) for p in sorted(Path(folder).iterdir())}
+    contents = packages.encode(outcome.package)
+    blobs = {name: task.repo.cache.add_bytes(content) for name, content in sorted(contents.items())}
     files = tuple(Attachment(name, b.sha256 or "", b.size or 0, b.md5) for name, b in sorted(blobs.items()))
     blob, content = directory_object(blobs)
     task.repo.cache.add_bytes(content, directory=True)

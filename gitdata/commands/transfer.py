@@ -7,9 +7,7 @@ what was sent was listed: the storage room sees to that. This module knows which
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.records import Say, silent
@@ -78,16 +76,10 @@ def blobs_of(repo: Repo, extension: Extension) -> list[Blob]:
     ]
 
 
-@contextmanager
-def package_folder(repo: Repo, entry: Entry, say: Say = silent) -> Iterator[Path]:
-    """A folder with the verified files of a package, for as long as the block lasts."""
-    import tempfile
-
-    fetch_blobs(repo, (blob_of(file) for file in entry.version.files), "models", say)
-    with tempfile.TemporaryDirectory(prefix="gitdata-") as folder:
-        for file in entry.version.files:
-            repo.cache.deliver(blob_of(file), Path(folder) / file.path)
-        yield Path(folder)
+def package_files(repo: Repo, entry: Entry, say: Say = silent) -> dict[str, bytes]:
+    """The verified files of a package by name."""
+    fetch_blobs(repo, [blob_of(file) for file in entry.version.files], "models", say)
+    return {file.path: repo.cache.read(blob_of(file)) for file in entry.version.files}
 
 
 def sidecar_bytes(repo: Repo, extension: Extension, name: str) -> bytes:

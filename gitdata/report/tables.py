@@ -184,6 +184,117 @@ def training_lines(record: Record) -> list[str]:
     return [*lines, f"{record['model']} {record['version']} {record['verdict']}: {record['reason']}{became}"]
 
 
+def listing_lines(records: Sequence[Record]) -> list[str]:
+    """`gitdata ls` for people."""
+    lines = []
+    for record in records:
+        if record.kind == "dataset listed":
+            held = f"{record['cached']} of {plural(record['extensions'], 'extension')} cached"
+            lines.append(
+                f"{record.id}@{', '.join(record['heads'])}  {rows_text(record['rows'])}, {size_text(record['bytes'])}; "
+                f"{held}, {record['checked_out']} checked out"
+            )
+        else:
+            champion = f"champion {record['champion']}" if record["champion"] else "no champion"
+            declared = "" if record["declared"] else "; not declared here"
+            lines.append(f"model {record.id}  {plural(record['versions'], 'version')}, {champion}{declared}")
+    return lines or ["No dataset yet. Make one: gitdata add DATASET FILE"]
+
+
+def retraction_lines(record: Record) -> list[str]:
+    """What `retract` says."""
+    what = f"{record['dataset']}@{record['version']} ({record.id[:8]})"
+    done = "is retracted" if record["retracted"] else "is live again"
+    lines = [f"{what} {done}: {record['reason']}"]
+    if record["seen_by"]:
+        lines.append(f"seen by {', '.join(record['seen_by'])}")
+    next_step = "git push" if record["committed"] else "git commit, then git push"
+    return [*lines, f"{'committed' if record['committed'] else 'staged'}: {record['path']}; next: {next_step}"]
+
+
+def verify_lines(records: Sequence[Record]) -> list[str]:
+    """`gitdata verify` for people: a line per finding, and what was looked at."""
+    lines = []
+    for record in records[:-1]:
+        lines.append(f"{'repaired' if record['repaired'] else 'finding'}  {record['part']}: {record['problem']}")
+        if not record["repaired"] and record["next_step"]:
+            lines.append(f"          {record['next_step']}")
+    seen = records[-1]
+    how = "read and hashed" if seen["deep"] else "looked at by size"
+    where = " here and on the remote" if seen["remote"] else ""
+    looked = (
+        f"{plural(seen['extensions'], 'extension')}, {plural(seen['blobs'], 'blob')} "
+        f"({size_text(seen['bytes'])}) {how}{where}"
+    )
+    found = f"{plural(seen['findings'], 'finding')}, {seen['repaired']} repaired" if seen["findings"] else "no findings"
+    return [*lines, f"{looked}: {found}"]
+
+
+def check_lines(records: Sequence[Record]) -> list[str]:
+    """`gitdata doctor` for people."""
+    lines = []
+    for record in records:
+        lines.append(f"{record['state']:<8}  {record.id}: {record['message']}")
+        if record["state"] == "finding" and record["next_step"]:
+            lines.append(f"          {record['next_step']}" + (" (--fix does it)" if record["fixable"] else ""))
+    return lines
+
+
+def lineage_lines(records: Sequence[Record]) -> list[str]:
+    """A version, then its ancestors."""
+    lines = []
+    for record in records:
+        star = " ★" if record["champion"] else ""
+        parent = "from scratch" if record["parent"] is None else f"from version {record['parent']}"
+        lines.append(
+            f"{record['model']}@{record['number']}{star} ({record.id[:8]}) {record['verdict']}: {record['method']} "
+            f"{parent}, at commit {record['commit'][:8]}"
+        )
+        lines += [f"  saw {label}" for label in record["added"]]
+    return lines
+
+
+def saw_lines(records: Sequence[Record], model: str, extension: str) -> list[str]:
+    """Which versions an extension shaped."""
+    if not records:
+        return [f"No version of {model.partition('@')[0]} saw {extension}."]
+    return [
+        f"{record['model']}@{record['number']}{' ★' if record['champion'] else ''} {record['verdict']}: "
+        + ("trained on it" if record["added"] else "descends from one that was")
+        for record in records
+    ]
+
+
+def evaluation_lines(record: Record) -> list[str]:
+    """`gitdata evaluate` for people."""
+    lines = [f"{record['model']}@{record['number']} on {_test_rows(record)}"]
+    return lines + [f"  {name}: {number(value)}" for name, value in flat("", record["metrics"])]
+
+
+def comparison_lines(record: Record) -> list[str]:
+    """`gitdata compare` for people."""
+    lines = [
+        f"{record['version']} against {record['other']} on {_test_rows(record)}",
+        f"  {record['metric']}: {number(record['loss'])} against {number(record['loss_of_other'])}, "
+        f"{record['ratio']:.3f} × (90 % interval {record['lower']:.3f}–{record['upper']:.3f}): {record['verdict']}",
+    ]
+    others = dict(flat("", record["metrics_of_other"]))
+    own = flat("", record["metrics"])
+    return lines + [f"  {name}: {number(value)} against {number(others.get(name))}" for name, value in own]
+
+
+def _test_rows(record: Record) -> str:
+    left_out = f", {record['left_out']} that were trained on left out" if record["left_out"] else ""
+    return f"{plural(record['rows'], 'test row')} of {', '.join(record['extensions'])}{left_out}"
+
+
+def flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
+    """Nested mappings as pairs of a name and a value: `outputs W_max mae`."""
+    if isinstance(value, Mapping):
+        return [pair for key, inner in sorted(value.items()) for pair in flat(f"{prefix} {key}".strip(), inner)]
+    return [(prefix, value)]
+
+
 def main_metric(metrics: Mapping[str, Any]) -> float | None:
     """The first metric over all outputs."""
     overall = metrics.get("overall", metrics)

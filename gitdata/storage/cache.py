@@ -245,13 +245,12 @@ def digests(source: IO[bytes], target: IO[bytes] | None = None) -> Blob:
     md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
     with ThreadPoolExecutor(1) as beside:
         for piece in _pieces(source):
-            other = beside.submit(md5.update, piece) if len(piece) == CHUNK else md5.update(piece)
+            other = beside.submit(md5.update, piece)
             sha256.update(piece)
             if target is not None:
                 target.write(piece)
             size += len(piece)
-            if other is not None:
-                other.result()
+            other.result()
     return Blob(md5.hexdigest(), size, sha256.hexdigest())
 
 

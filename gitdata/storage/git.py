@@ -8,7 +8,9 @@ variables, which hooks inherit, are scrubbed for all.
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -114,6 +116,16 @@ class Git:
         git.Repo.init(folder, bare=bare, initial_branch="main").close()
         return cls.discover(folder)
 
+    @classmethod
+    def clone(cls, url: str, folder: Path | None) -> Git:
+        """Clone a repository as git does, its questions and progress on the terminal. Raises TryAgain."""
+        folder = folder or Path(re.split(r"[/:]", url.rstrip("/").removesuffix("/.git"))[-1].removesuffix(".git"))
+        command = ["git", "clone", "--", url, str(folder)]
+        status = subprocess.run(command, env=scrubbed_environment(), stdout=sys.stderr, check=False).returncode
+        if status != 0:
+            raise TryAgain(f"`git clone` failed ({status}).", "Mend what git says above, then try again.")
+        return cls.discover(folder)
+
     @property
     def top(self) -> Path:
         """Where git commands run: the work tree, or the folder of a bare repository."""
@@ -194,6 +206,14 @@ class Git:
         listing = self.text("for-each-ref", "--format=%(objectname) %(refname)", "refs/heads/")
         pairs = (line.split(" ", 1) for line in listing.splitlines())
         return {name.removeprefix("refs/heads/"): commit for commit, name in pairs}
+
+    def is_ancestor(self, older: str, younger: str) -> bool:
+        """Whether `younger` has `older` in its history; of a commit that is not here nobody knows, so no."""
+        return self.try_text("merge-base", "--is-ancestor", older, younger) is not None
+
+    def tips_of(self, *patterns: str) -> list[str]:
+        """The commits of all refs that match, in order of their names."""
+        return self.text("for-each-ref", "--format=%(objectname)", *patterns).split()
 
     def remotes(self) -> frozenset[str]:
         """The names of the git remotes."""

@@ -1,11 +1,10 @@
-"""Packages: what a model version consists of, as a folder of plain files; reading one executes nothing."""
+"""Packages: what a model version consists of, as plain files; reading one executes nothing."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,6 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
-from gitdata import durable
 from gitdata.canonical import readable_json
 from gitdata.errors import DataUnavailable
 from gitdata.training import network
@@ -43,8 +41,8 @@ class Package:
     trained_rows: NDArray[np.uint64]
 
 
-def write(package: Package, folder: Path) -> None:
-    """Write a package into a folder: equal packages are equal bytes."""
+def encode(package: Package) -> dict[str, bytes]:
+    """The files of a package by name: equal packages are equal bytes."""
     tensors = {
         "weights": package.weights,
         "state": package.state,
@@ -55,17 +53,17 @@ def write(package: Package, folder: Path) -> None:
         "preprocessing": package.preprocessing.to_json(),
         "manifest": {**package.manifest, "format": FORMAT, "position": package.position},
     }
-    for name, arrays in tensors.items():
-        content = save({key: np.asarray(arrays[key], order="C") for key in sorted(arrays)})
-        durable.write(folder / f"{name}.safetensors", content)
-    for name, document in documents.items():
-        durable.write(folder / f"{name}.json", readable_json(document))
+    files = {
+        f"{name}.safetensors": save({key: np.asarray(arrays[key], order="C") for key in sorted(arrays)})
+        for name, arrays in tensors.items()
+    }
+    return files | {f"{name}.json": readable_json(document) for name, document in documents.items()}
 
 
-def read(folder: Path) -> Package:
-    """The package in a folder. Raises DataUnavailable naming the part that is missing, damaged or too new."""
-    documents = {name: _document(folder / f"{name}.json") for name in DOCUMENTS}
-    arrays = {name: _tensors(folder / f"{name}.safetensors") for name in TENSORS}
+def decode(files: Mapping[str, bytes]) -> Package:
+    """The package that files are. Raises DataUnavailable naming the part that is missing, damaged or too new."""
+    documents = {name: _document(files, f"{name}.json") for name in DOCUMENTS}
+    arrays = {name: _tensors(files, f"{name}.safetensors") for name in TENSORS}
     manifest = documents["manifest"]
     if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
         raise _damaged("manifest.json", "it is malformed")
@@ -105,22 +103,22 @@ def _output_width(plan: Plan) -> int:
     return [layer for layer in plan[1] if isinstance(layer, int)][-1]
 
 
-def _document(path: Path) -> Any:
+def _document(files: Mapping[str, bytes], name: str) -> Any:
+    if name not in files:
+        raise _damaged(name, "it is missing")
     try:
-        return json.loads(path.read_bytes())
-    except FileNotFoundError as error:
-        raise _damaged(path.name, "it is missing") from error
+        return json.loads(files[name])
     except (ValueError, RecursionError) as error:
-        raise _damaged(path.name, "it is no JSON") from error
+        raise _damaged(name, "it is no JSON") from error
 
 
-def _tensors(path: Path) -> dict[str, NDArray[Any]]:
+def _tensors(files: Mapping[str, bytes], name: str) -> dict[str, NDArray[Any]]:
+    if name not in files:
+        raise _damaged(name, "it is missing")
     try:
-        return dict(load(path.read_bytes()))
-    except FileNotFoundError as error:
-        raise _damaged(path.name, "it is missing") from error
+        return dict(load(files[name]))
     except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise _damaged(path.name, f"it holds no tensors ({error})") from error
+        raise _damaged(name, f"it holds no tensors ({error})") from error
 
 
 def _damaged(part: str, why: str) -> DataUnavailable:

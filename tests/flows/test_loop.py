@@ -53,7 +53,7 @@ def test_pushes_retrain_each_extension_once_and_never_reject_a_person(world: Wor
 
 def test_the_packages_weights_really_change_and_predict_in_order(world: World) -> None:
     from gitdata.commands.models import version
-    from gitdata.commands.transfer import package_folder
+    from gitdata.commands.transfer import package_files
     from gitdata.training import package
 
     start(world)
@@ -63,8 +63,8 @@ def test_the_packages_weights_really_change_and_predict_in_order(world: World) -
     repo = world.clone.repo
     weights = []
     for number in (1, 2):
-        with package_folder(repo, version(repo, f"lattice@{number}")[1]) as folder:
-            weights.append(package.read(folder).weights)
+        files = package_files(repo, version(repo, f"lattice@{number}")[1])
+        weights.append(package.decode(files).weights)
     assert any((weights[0][name] != weights[1][name]).any() for name in weights[0])
     new = world.lattice("new", 90, 92)
     world.clone.gitdata("predict", "lattice@2", new, "-o", "predicted.csv")

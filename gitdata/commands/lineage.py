@@ -1,0 +1,100 @@
+"""Lineage: what a version saw and how it came about, and which versions saw an extension."""
+
+from __future__ import annotations
+
+from gitdata.commands.models import version
+from gitdata.commands.records import Record, Say, silent
+from gitdata.commands.situation import labels
+from gitdata.data.chain import Chain
+from gitdata.data.ledger import Entry, Ledger
+from gitdata.errors import Mendable
+from gitdata.repo import Repo
+from gitdata.snapshot import Snapshot
+
+
+def lineage(repo: Repo, reference: str, say: Say = silent) -> list[Record]:
+    """A version and its ancestors, youngest first, each with the extensions that it was the first to see."""
+    ledger, entry = _version(repo, reference, say)
+    chains = dict(_snapshot(repo).chains)
+    return [_record(ledger, ledger.entries[id], chains) for id in ledger.lineage(entry.id)]
+
+
+def versions_that_saw(repo: Repo, model: str, reference: str, say: Say = silent) -> list[Record]:
+    """The versions of a model that an extension shaped, oldest first, `added` or inherited from a parent."""
+    ledger, _ = _version(repo, model, say)
+    _, named = _snapshot(repo).extensions(reference)
+    if len(named) != 1:
+        raise Mendable(f"'{reference}' names {len(named)} extensions.", "Name one, as in `lattice@1.2.0`.")
+    return [
+        Record(
+            "saw",
+            entry.id,
+            {
+                "added": named[0].id in entry.version.added,
+                "champion": ledger.champion == entry.id,
+                "extension": f"{named[0].dataset}@{named[0].version}",
+                "model": ledger.model,
+                "number": entry.number,
+                "verdict": entry.verdict.outcome,
+            },
+        )
+        for entry in reversed(ledger.youngest_first)
+        if named[0].id in ledger.seen(entry.id)
+    ]
+
+
+def saw(ledgers: dict[str, Ledger], id: str) -> list[str]:
+    """`model@number` of every version that an extension shaped."""
+    return [
+        f"{model}@{entry.number}"
+        for model, ledger in sorted(ledgers.items())
+        for entry in reversed(ledger.youngest_first)
+        if id in ledger.seen(entry.id)
+    ]
+
+
+def _version(repo: Repo, reference: str, say: Say) -> tuple[Ledger, Entry]:
+    """The version named, or the champion; while there is none, the newest."""
+    try:
+        return version(repo, reference, say)
+    except Mendable:
+        ledger = repo.ledgers(repo.ledger_commit()).get(reference)
+        if ledger is None or ledger.champion is not None:
+            raise
+        return ledger, ledger.youngest_first[0]
+
+
+def _snapshot(repo: Repo) -> Snapshot:
+    return repo.snapshot() if repo.is_bare else repo.work_tree_snapshot()
+
+
+def _record(ledger: Ledger, entry: Entry, chains: dict[str, Chain]) -> Record:
+    version = entry.version
+    parent = ledger.entries[version.parent].number if version.parent else None
+    return Record(
+        "lineage",
+        entry.id,
+        {
+            "added": _labels(chains, version.added),
+            "champion": ledger.champion == entry.id,
+            "commit": version.commit,
+            "declaration": version.declaration,
+            "method": version.method,
+            "model": ledger.model,
+            "number": entry.number,
+            "package": version.package,
+            "parent": parent,
+            "seen": len(ledger.seen(entry.id)),
+            "verdict": entry.verdict.outcome,
+        },
+    )
+
+
+def _labels(chains: dict[str, Chain], ids: tuple[str, ...]) -> list[str]:
+    """`dataset@version-id8` of extensions; the id alone of one whose pointer is not here."""
+    found, rest = [], set(ids)
+    for dataset, chain in sorted(chains.items()):
+        own = frozenset(rest & chain.extensions.keys())
+        rest -= own
+        found += [f"{dataset}@{label}" for label in labels(chain, own)]
+    return found + sorted(id[:8] for id in rest)

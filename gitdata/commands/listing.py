@@ -1,0 +1,52 @@
+"""Ls: the datasets and the models of a repository, a line each."""
+
+from __future__ import annotations
+
+from gitdata.commands.records import Record
+from gitdata.data import pointer
+from gitdata.data.chain import Chain
+from gitdata.data.ledger import Ledger
+from gitdata.errors import DataUnavailable
+from gitdata.repo import Repo
+from gitdata.snapshot import DATASETS
+
+
+def ls(repo: Repo) -> list[Record]:
+    """One record per dataset and one per model that is declared or on the ledger."""
+    snapshot = repo.snapshot() if repo.is_bare else repo.work_tree_snapshot()
+    ledgers = repo.ledgers(repo.ledger_commit())
+    models = sorted(snapshot.declarations.keys() | ledgers.keys())
+    return [
+        *(_dataset(repo, name, chain) for name, chain in sorted(snapshot.chains.items())),
+        *(_model(name, ledgers.get(name, Ledger(name)), declared=name in snapshot.declarations) for name in models),
+    ]
+
+
+def _dataset(repo: Repo, name: str, chain: Chain) -> Record:
+    extensions = chain.ordered(repo.live(chain))
+    return Record(
+        "dataset listed",
+        name,
+        {
+            "bytes": sum(extension.directory.size for extension in extensions),
+            "cached": sum(_is_cached(repo, extension) for extension in extensions),
+            "checked_out": 0
+            if repo.is_bare
+            else sum((repo.top / DATASETS / name / extension.stem).is_dir() for extension in extensions),
+            "extensions": len(extensions),
+            "heads": [chain.extensions[head].version for head in chain.heads],
+            "rows": {split: sum(e.rows_of(split) for e in extensions) for split in pointer.SPLITS},
+        },
+    )
+
+
+def _is_cached(repo: Repo, extension: pointer.Extension) -> bool:
+    try:
+        return not repo.missing_from_cache(extension)
+    except DataUnavailable:
+        return False
+
+
+def _model(name: str, ledger: Ledger, *, declared: bool) -> Record:
+    champion = ledger.entries[ledger.champion].stem if ledger.champion else None
+    return Record("model listed", name, {"champion": champion, "declared": declared, "versions": len(ledger.entries)})

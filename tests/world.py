@@ -7,6 +7,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -145,6 +147,13 @@ class World:
         path.parent.mkdir(exist_ok=True)
         path.write_text("\n".join([header, *lines[16 * first : 16 * last]]) + "\n")
         return path
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """Wait until something holds that another process brings about."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
 
 
 def fingerprint(*folders: Path, digest: str = "sha256") -> dict[str, str]:

@@ -7,7 +7,8 @@ repository and the cache as they were. Then: blobs, pointer, index, in this orde
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 
 ROW_INDEX = "rows.u64"
+Source = tuple[File, Callable[[], None]]  # a data file, and what gives its copy a place in the cache
 
 
 def add(repo: Repo, request: Request, say: Say = silent) -> Record:
@@ -84,7 +86,7 @@ def _create(
     inputs, outputs = _roles(request, chain, parents)
     parts = read_parts(request, _parent_schema(repo, chain, parents), inputs, outputs)
     check_roles(parts, inputs, outputs)
-    roles = _declared_roles(snapshot, request.dataset, parts[0].columns)
+    roles = _declared_roles(snapshot, request.dataset, parts[0].table.schema.names)
     check_finite(parts, roles | dict.fromkeys(inputs, "input") | dict.fromkeys(outputs, "output"))
     overlap = drop_or_count_known(request, parts, _known_rows(repo, request, chain, parents, say))
     parts = [part for part in parts if part.rows]
@@ -92,8 +94,8 @@ def _create(
         raise Mendable(f"Every row is already in '{request.dataset}': there is nothing to add.", "Nothing was changed.")
     trains = any(part.split == "train" for part in parts)
     version = _version(request, chain, parents, trains=trains)
-    with tempfile.TemporaryDirectory(prefix="gitdata-") as scratch:
-        sources = _materialise(parts, Path(scratch))
+    with ExitStack() as stack:
+        sources = _materialise(repo, parts, stack)
         if (same := _identical(request, chain, parents, sources)) is not None:
             return _finish_or_refuse(repo, request, chain, same)
         say(f"Storing {len(sources)} files.")
@@ -213,9 +215,7 @@ def _version(request: Request, chain: Chain, parents: Iterable[str], *, trains: 
     return request.version
 
 
-def _identical(
-    request: Request, chain: Chain, parents: Iterable[str], sources: Sequence[tuple[File, Path]]
-) -> Extension | None:
+def _identical(request: Request, chain: Chain, parents: Iterable[str], sources: Sequence[Source]) -> Extension | None:
     """The extension of the closure, or the one that would be made, that holds these very files."""
     listing = pointer.listing_digest(file for file, _ in sources)
     own = pointer.extension_id(request.dataset, parents, request.test_policy, (), listing)
@@ -229,32 +229,30 @@ def _identical(
 # --- acting --------------------------------------------------------------------------------------------------
 
 
-def _materialise(parts: Sequence[Part], scratch: Path) -> list[tuple[File, Path]]:
-    """The data files as they will be stored, hashed, with where their bytes are; chosen rows in new files."""
+def _materialise(repo: Repo, parts: Sequence[Part], stack: ExitStack) -> list[Source]:
+    """The data files as they will be stored: copied and hashed, but without their place; chosen rows in new files."""
     from gitdata.data import formats
-    from gitdata.storage.cache import hash_file
 
-    files = []
+    sources = []
     for part in parts:
         path = part.source
         if part.keep is not None:
-            path = scratch / part.split / part.source.name
-            path.parent.mkdir(exist_ok=True)
+            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="gitdata-"))
+            path = Path(scratch) / part.source.name
             formats.subset(part.source, part.keep, path)
-        blob = hash_file(path)
+        blob, place = stack.enter_context(repo.cache.adding(path))
         if stamp(part.source) != part.found:
             raise Mendable(f"'{part.source}' changed while it was read.", "Try again when nobody writes to it.")
         assert blob.sha256 is not None
         assert blob.size is not None
-        files.append((File(part.split, part.source.name, blob.sha256, blob.size, part.rows, blob.md5), path))
-    return files
+        sources.append((File(part.split, part.source.name, blob.sha256, blob.size, part.rows, blob.md5), place))
+    return sources
 
 
-def _store(repo: Repo, draft: Extension, parts: Sequence[Part], sources: Sequence[tuple[File, Path]]) -> Extension:
+def _store(repo: Repo, draft: Extension, parts: Sequence[Part], sources: Sequence[Source]) -> Extension:
     """Put the files and their sidecars into the cache; the extension that names them."""
-    for file, path in sources:
-        if repo.cache.add_file(path).sha256 != file.sha256:
-            raise Mendable(f"'{path}' changed while it was read.", "Try again when nobody writes to it.")
+    for _, place in sources:
+        place()
     files = tuple(sorted(file for file, _ in sources))
     draft = replace(draft, files=files, listing=pointer.listing_digest(files), rows=pointer.row_counts(files))
     sidecars = [_sidecar(repo, ROW_INDEX, _index(parts, files))]
@@ -277,7 +275,7 @@ def _index(parts: Sequence[Part], files: Sequence[File]) -> bytes:
     from gitdata.data import rows
 
     by_place = {f"{part.split}/{part.source.name}": part for part in parts}
-    return b"".join(rows.index(by_place[file.place].kept) for file in files)
+    return b"".join(rows.index(by_place[file.place].digests) for file in files)
 
 
 def _sidecar(repo: Repo, name: str, content: bytes) -> Attachment:

@@ -6,7 +6,7 @@ A *part* is rows of one source file for one split. Everything a person may have 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from gitdata.data.formats import Columns
+    from gitdata.data.formats import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,34 +43,49 @@ class Request:
     dedupe: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """What one pass over the rows of a file found.
+
+    `digests`: of each row over all fields, the first 64 bits; `keys`: the same over the fields that splits go by.
+    `not_finite`: of a field of floats with such values, in how many rows and which is the first.
+    """
+
+    digests: NDArray[np.uint64]
+    keys: NDArray[np.uint64]
+    not_finite: Mapping[str, tuple[int, int]]
+
+
 @dataclass(slots=True)
 class Part:
     """Rows of one source file for one split; `keep` None: the whole file, byte for byte."""
 
     source: Path
     split: str
-    columns: Columns
+    table: Table
+    scan: Scan
     keep: np.ndarray[Any, Any] | None = None
     found: tuple[int, int] = field(default=(0, 0))
 
     @property
     def rows(self) -> int:
-        return count(self.kept)
+        return self.table.rows if self.keep is None else int(self.keep.sum())
 
     @property
-    def kept(self) -> Columns:
-        if self.keep is None:
-            return self.columns
-        return {name: column[self.keep] for name, column in self.columns.items()}
+    def digests(self) -> NDArray[np.uint64]:
+        """Of the rows of this part."""
+        return self.scan.digests if self.keep is None else self.scan.digests[self.keep]
 
 
 def read_parts(
     request: Request, schema: Schema | None, inputs: tuple[str, ...], outputs: tuple[str, ...]
 ) -> list[Part]:
-    parts = [_read(path, "train", schema) for path in request.files]
+    """The files of a request as parts of splits. Raises Mendable where they cannot be read, or do not fit."""
+    by_inputs = _Keys(inputs, outputs, any(_is_fraction(f) for f in (request.test, request.validation)))
+    parts = [_read(path, "train", schema, by_inputs) for path in request.files]
     for split, wanted in (("test", request.test), ("validation", request.validation)):
         if wanted is not None and (fraction := _fraction(split, wanted)) is None:
-            parts.append(_read(Path(wanted), split, schema or (schema_of_parts(parts) if parts else None)))
+            parts.append(_read(Path(wanted), split, schema or (schema_of_parts(parts) if parts else None), None))
     if not parts:
         raise Mendable(
             "There is no file to take rows from.",
@@ -80,16 +95,61 @@ def read_parts(
         _refuse_differences(parts[0], other)
     for split, wanted in (("test", request.test), ("validation", request.validation)):
         if wanted is not None and (fraction := _fraction(split, wanted)) is not None:
-            parts = [piece for part in parts for piece in _split(part, split, fraction, inputs, outputs)]
+            parts = [piece for part in parts for piece in _split(part, split, fraction)]
     _refuse_same_names(parts)
     return parts
 
 
-def _read(path: Path, split: str, schema: Schema | None) -> Part:
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    """Which fields splits by fraction go by: the inputs, or all but the outputs."""
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    wanted: bool
+
+    def of(self, table: Table) -> tuple[str, ...]:
+        """The fields. Raises Mendable where the file lacks one, or has none."""
+        if not self.wanted:
+            return ()
+        fields = self.inputs or tuple(name for name in table.schema.names if name not in self.outputs)
+        _check_fields(table, fields)
+        if not fields:
+            raise Mendable(
+                f"'{table.path}' has no field that is an input.", "Rows are split by their inputs: name some."
+            )
+        return fields
+
+
+def _read(path: Path, split: str, schema: Schema | None, by: _Keys | None) -> Part:
     from gitdata.data import formats
 
     before = stamp(path)
-    return Part(path, split, formats.read(path, schema), found=before)
+    table = formats.table(path, schema)
+    return Part(path, split, table, _scan(table, by.of(table) if by else ()), found=before)
+
+
+def _scan(table: Table, fields: Sequence[str]) -> Scan:
+    """One pass over the rows, a block at a time."""
+    import numpy as np
+
+    from gitdata.data import rows
+
+    digests, keys = np.empty(table.rows, np.uint64), np.empty(table.rows if fields else 0, np.uint64)
+    not_finite: dict[str, tuple[int, int]] = {}
+    start = 0
+    for columns in table.blocks():
+        stop = start + count(columns)
+        digests[start:stop] = rows.digests(columns)[:, 0]
+        if fields:
+            keys[start:stop] = rows.digests(columns, fields)[:, 0]
+        for name, column in columns.items():
+            if column.dtype.kind == "f" and not np.isfinite(column).all():
+                bad = ~np.isfinite(column.reshape(len(column), -1)).all(axis=1)
+                before, first = not_finite.get(name, (0, start + int(bad.argmax())))
+                not_finite[name] = before + int(bad.sum()), first
+        start = stop
+    return Scan(digests, keys, not_finite)
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -98,6 +158,10 @@ def stamp(path: Path) -> tuple[int, int]:
     except OSError:
         return (0, 0)  # reading it says what is wrong
     return status.st_size, status.st_mtime_ns
+
+
+def _is_fraction(wanted: str | None) -> bool:
+    return wanted is not None and _fraction("test", wanted) is not None
 
 
 def _fraction(split: str, wanted: str) -> float | None:
@@ -113,34 +177,28 @@ def _fraction(split: str, wanted: str) -> float | None:
     return fraction
 
 
-def _split(part: Part, split: str, fraction: float, inputs: tuple[str, ...], outputs: tuple[str, ...]) -> list[Part]:
+def _split(part: Part, split: str, fraction: float) -> list[Part]:
     """`part` and what the fraction takes out of it: by hash of the inputs, so equal inputs stay together."""
     if part.split != "train":
         return [part]
     from gitdata.data import rows
 
-    fields = inputs or tuple(name for name in part.columns if name not in outputs)
-    _check_fields(part, fields)
-    if not fields:
-        raise Mendable(f"'{part.source}' has no field that is an input.", "Rows are split by their inputs: name some.")
-    taken = rows.fraction_mask(part.columns, fields, fraction, split)
-    kept = ~taken if part.keep is None else part.keep & ~taken
-    pieces = [Part(part.source, "train", part.columns, kept, part.found)]
-    pieces.append(Part(part.source, split, part.columns, taken if part.keep is None else part.keep & taken, part.found))
-    return [piece for piece in pieces if piece.rows]
+    taken = rows.in_fraction(part.scan.keys, fraction, split)
+    pieces = [
+        (wanted, mask if part.keep is None else part.keep & mask)
+        for wanted, mask in (("train", ~taken), (split, taken))
+    ]
+    return [piece for wanted, keep in pieces if (piece := replace(part, split=wanted, keep=keep)).rows]
 
 
 def schema_of_parts(parts: Sequence[Part]) -> Schema:
-    from gitdata.data import formats
-
-    return formats.schema_of(parts[0].columns)
+    return parts[0].table.schema
 
 
 def _refuse_differences(first: Part, other: Part) -> None:
-    from gitdata.data import formats
     from gitdata.data.schema import differences
 
-    found = differences(formats.schema_of(first.columns), formats.schema_of(other.columns))
+    found = differences(first.table.schema, other.table.schema)
     if found:
         raise Mendable(f"'{other.source}' and '{first.source}' differ: {'; '.join(found)}.", "Nothing was changed.")
 
@@ -154,18 +212,19 @@ def _refuse_same_names(parts: Sequence[Part]) -> None:
             raise Mendable(f"'{name}' is no name for a file in a dataset.", "Rename it.")
 
 
-def _check_fields(part: Part, names: Iterable[str]) -> None:
+def _check_fields(table: Table, names: Iterable[str]) -> None:
     from difflib import get_close_matches
 
+    known = table.schema.names
     for name in names:
-        if name not in part.columns:
-            near = get_close_matches(name, part.columns, 1)
-            hint = f"Did you mean '{near[0]}'?" if near else f"Its fields are {', '.join(part.columns)}."
-            raise Mendable(f"'{part.source}' has no field '{name}'.", hint)
+        if name not in known:
+            near = get_close_matches(name, known, 1)
+            hint = f"Did you mean '{near[0]}'?" if near else f"Its fields are {', '.join(known)}."
+            raise Mendable(f"'{table.path}' has no field '{name}'.", hint)
 
 
 def check_roles(parts: Sequence[Part], inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
-    _check_fields(parts[0], (*inputs, *outputs))
+    _check_fields(parts[0].table, (*inputs, *outputs))
     if both := sorted(set(inputs) & set(outputs)):
         raise Mendable(f"'{both[0]}' is named as input and as output.", "Name it once.")
 
@@ -175,18 +234,13 @@ def check_finite(parts: Sequence[Part], roles: Mapping[str, str]) -> None:
 
     `roles` says of a field whether it is an input or an output.
     """
-    import numpy as np
-
     for part in parts:
         for name, role in roles.items():
-            column = part.columns.get(name)
-            if column is None or column.dtype.kind != "f":
-                continue
-            bad = np.asarray(~np.isfinite(column.reshape(len(column), -1)).all(axis=1))
-            if bad.any():
+            if name in part.scan.not_finite:
+                bad, first = part.scan.not_finite[name]
                 raise Mendable(
-                    f"The {role} '{name}' is not a finite number in {int(bad.sum())} of {len(bad)} rows of "
-                    f"'{part.source}'; the first is row {int(bad.argmax()) + 1}.",
+                    f"The {role} '{name}' is not a finite number in {bad} of {part.table.rows} rows of "
+                    f"'{part.source}'; the first is row {first + 1}.",
                     "Correct or remove these rows.",
                 )
 
@@ -195,18 +249,16 @@ def drop_or_count_known(request: Request, parts: list[Part], seen: NDArray[np.ui
     """How many rows stand in the closure already or repeat here; with `dedupe` they are left out."""
     import numpy as np
 
-    from gitdata.data import rows
-
     doubles = 0
     for part in parts:
-        own = rows.digests(part.kept)[:, 0]
+        own = part.digests
         first = np.zeros(len(own), bool)
         first[np.unique(own, return_index=True)[1]] = True
         fresh = first & ~np.isin(own, seen)
         doubles += int((~fresh).sum())
         seen = np.union1d(seen, own)
         if request.dedupe and not fresh.all():
-            keep = np.ones(count(part.columns), bool) if part.keep is None else part.keep.copy()
+            keep = np.ones(part.table.rows, bool) if part.keep is None else part.keep.copy()
             keep[np.flatnonzero(keep)[~fresh]] = False
             part.keep = keep
     return doubles

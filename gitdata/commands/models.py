@@ -53,6 +53,7 @@ def predict(repo: Repo, reference: str, source: Path, target: Path, say: Say = s
     """Write a model's predictions for the rows of a file, in order, one column per output, in original units."""
     from gitdata.commands.train import compile_cache
     from gitdata.data import formats
+    from gitdata.data.formats import csvfile
     from gitdata.training.environment import prepare
 
     ledger, entry = version(repo, reference, say)
@@ -63,7 +64,7 @@ def predict(repo: Repo, reference: str, source: Path, target: Path, say: Say = s
     from gitdata.training import package
 
     predicted = package.predict(package.decode(package_files(repo, entry, say)), columns)
-    formats.columns_to_csv(predicted, target.resolve())
+    csvfile.write(predicted, target.resolve())
     rows = len(next(iter(predicted.values())))
     fields = {
         "file": str(target),

@@ -14,7 +14,7 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,16 +82,32 @@ class Cache:
 
     def add_file(self, source: Path) -> Blob:
         """Copy a file in, in one pass that also hashes it. Raises Mendable if it changes meanwhile."""
-        with source.open("rb") as file:
-            before = os.fstat(file.fileno())
-            blob = self._add(file, before.st_size, "")
-            after = os.fstat(file.fileno())
-        if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
-            raise Mendable(f"'{source}' changed while it was read.", "Try again when nobody writes to it.")
+        with self.adding(source) as (blob, place):
+            place()
         return blob
 
+    @contextmanager
+    def adding(self, source: Path) -> Iterator[tuple[Blob, Callable[[], None]]]:
+        """A file is copied, in one pass that also hashes it: what it holds, and what gives the copy its place.
+
+        Without that call nothing of it is left at the end of the block. Raises Mendable if the file changes meanwhile.
+        """
+        with source.open("rb") as file:
+            before = os.fstat(file.fileno())
+            with self._staging(before.st_size) as staged:
+                found = digests(file, None if _clone(file, staged) else staged.file)
+                after = os.fstat(file.fileno())
+                if (before.st_size, before.st_mtime_ns) != (after.st_size, after.st_mtime_ns):
+                    raise Mendable(f"'{source}' changed while it was read.", "Try again when nobody writes to it.")
+                yield found, lambda: self._place(staged, found, found)
+
     def add_bytes(self, content: bytes, *, directory: bool = False) -> Blob:
-        return self._add(io.BytesIO(content), len(content), ".dir" if directory else "")
+        """Put content in, as a file or as a directory object."""
+        with self._staging(len(content)) as staged:
+            found = digests(io.BytesIO(content), staged.file)
+            blob = Blob(found.md5 + (".dir" if directory else ""), found.size, found.sha256)
+            self._place(staged, blob, found)
+        return blob
 
     def deliver(self, blob: Blob, target: Path) -> None:
         """Put a verified copy of a blob at `target`: a reflink where the file system can, else a copy.
@@ -171,13 +187,6 @@ class Cache:
         with source.open("rb") as file, self._staging(blob.size or 0) as staged:
             self._place(staged, blob, digests(file, None if _clone(file, staged) else staged.file))
 
-    def _add(self, source: IO[bytes], size: int, ending: str) -> Blob:
-        with self._staging(size) as staged:
-            found = digests(source, staged.file)
-            blob = Blob(found.md5 + ending, found.size, found.sha256)
-            self._place(staged, blob, found)
-            return blob
-
     def _place(self, staged: durable.Staged, blob: Blob, found: Blob) -> None:
         """Give what was written its name, unless a good copy has it; a corrupt one goes aside first."""
         if not agrees(found, blob):
@@ -239,18 +248,18 @@ def parse_directory_object(content: bytes) -> dict[str, str]:
 
 
 def digests(source: IO[bytes], target: IO[bytes] | None = None) -> Blob:
-    """Hash a stream in one pass, copying it along the way; the two digests of large files on two cores."""
+    """Hash a stream in one pass, copying it along the way; all three side by side where there are cores for it."""
     from concurrent.futures import ThreadPoolExecutor
 
     md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
-    with ThreadPoolExecutor(1) as beside:
+    with ThreadPoolExecutor(2) as beside:
         for piece in _pieces(source):
-            other = beside.submit(md5.update, piece)
-            sha256.update(piece)
+            others = [beside.submit(digest.update, piece) for digest in (md5, sha256)]
             if target is not None:
                 target.write(piece)
             size += len(piece)
-            other.result()
+            for other in others:
+                other.result()
     return Blob(md5.hexdigest(), size, sha256.hexdigest())
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitdata.data import formats
+from gitdata.data.formats import csvfile
 from gitdata.data.schema import Field, Schema, differences
 from gitdata.errors import Mendable
 
@@ -100,7 +101,7 @@ def test_the_parents_schema_decides_what_csv_cannot_say(tmp_path: Path) -> None:
 
 def test_predictions_read_back_as_they_were(tmp_path: Path) -> None:
     values = np.array([0.1, 1 / 3, 1e-300, 5.0])
-    formats.columns_to_csv({"y": values, "kind": np.array(["a", "b,c", "d", "e"], object)}, tmp_path / "p.csv")
+    csvfile.write({"y": values, "kind": np.array(["a", "b,c", "d", "e"], object)}, tmp_path / "p.csv")
     columns = formats.read(tmp_path / "p.csv")
     assert columns["y"].tolist() == values.tolist()
     assert columns["kind"].tolist() == ["a", "b,c", "d", "e"]

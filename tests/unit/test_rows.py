@@ -96,12 +96,12 @@ def test_csv_and_hdf5_give_the_same_digests(tmp_path: Path) -> None:
         file["b"] = np.array([1, 2.5], np.float32)
     csv, hdf5 = (formats.read(tmp_path / name) for name in ("x.csv", "x.h5"))
     assert (rows.digests(csv) == rows.digests(hdf5)).all()
-    assert rows.index(csv) == rows.index(hdf5)
+    assert (rows.digests(csv) == rows.digests(hdf5)).all()
 
 
 @given(tables())
 def test_the_index_holds_the_first_halves(table: dict[str, np.ndarray]) -> None:
-    content = rows.index(table)
+    content = rows.index(rows.digests(table)[:, 0])
     assert len(content) == 8 * len(table["n"])
     assert (rows.read_index(content) == rows.digests(table)[:, 0]).all()
 

@@ -1,0 +1,159 @@
+"""CSV: columns out of text. What is not plainly a number or a truth value stays text as it was written."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gitdata.data.schema import TEXT, Schema
+from gitdata.errors import Mendable
+
+Columns = dict[str, NDArray[Any]]
+
+SUFFIXES = {".csv": ",", ".tsv": "\t"}
+_EXACT = 2**53
+
+
+def read(path: Path, delimiter: str, schema: Schema) -> Columns:
+    """The columns of a CSV file; what `schema` says is text is text, whatever it looks like."""
+    import pyarrow as pa
+
+    names = _header(path, delimiter)
+    texts = {field.name for field in schema.fields if field.dtype == TEXT} & set(names)
+    numbers = {field.name for field in schema.fields if field.dtype != TEXT}
+    table = _parse_csv(path, delimiter, names, texts)
+    kinds = {name: table.schema.field(name).type for name in names}
+    integers = {name for name, kind in kinds.items() if pa.types.is_integer(kind)}
+    plain = integers | {n for n, k in kinds.items() if pa.types.is_floating(k) or pa.types.is_string(k)}
+    plain |= {n for n, k in kinds.items() if pa.types.is_boolean(k) and table.column(n).null_count == 0}
+    plain |= {n for n, k in kinds.items() if pa.types.is_null(k) and n in numbers}  # every cell is empty
+    as_text = (set(names) - plain) | (_labels(path, delimiter, names, integers) - numbers)
+    if as_text:
+        table = _parse_csv(path, delimiter, names, as_text | texts)
+    return {name: _column(table.column(name)) for name in names}
+
+
+def _labels(path: Path, delimiter: str, names: list[str], integers: set[str]) -> set[str]:
+    """The columns whose integers are written like `007`: they are labels, not numbers."""
+    import pyarrow.compute as pc
+
+    if not integers:
+        return set()
+    written = _parse_csv(path, delimiter, names, integers, only=sorted(integers))
+    return {n for n in integers if pc.any(pc.match_substring_regex(written.column(n), "^[+-]?0[0-9]")).as_py()}
+
+
+def _header(path: Path, delimiter: str) -> list[str]:
+    """The names of the columns. Raises Mendable where they are not what a header must be."""
+    import csv
+
+    with path.open("rb") as file:
+        head = file.read(1 << 20)
+        if b"\0" in head:
+            raise Mendable(f"'{path}' holds NUL bytes: it is no CSV file.", "Nothing was changed.")
+        quotes = head.count(b'"') + sum(piece.count(b'"') for piece in iter(lambda: file.read(1 << 20), b""))
+    if quotes % 2:
+        raise Mendable(
+            f"'{path}' ends inside a quoted text: it was cut off, or a quote is missing.", "Correct the file."
+        )
+    try:
+        lines = io.StringIO(head.decode("utf-8-sig", errors="strict" if len(head) < 1 << 20 else "ignore"), newline="")
+    except UnicodeDecodeError as error:
+        raise Mendable(f"'{path}' is not UTF-8 text (byte {error.start}).", "Convert it to UTF-8.") from error
+    names = next(csv.reader(lines, delimiter=delimiter, strict=False), [])
+    if not names or any(not name.strip() for name in names):
+        raise Mendable(f"The first line of '{path}' does not name every column.", "Give it a header.")
+    for name in names:
+        if names.count(name) > 1:
+            raise Mendable(f"'{path}' has two columns named '{name}'.", "Rename one of them.")
+    return names
+
+
+def _parse_csv(path: Path, delimiter: str, names: list[str], texts: set[str], only: Sequence[str] = ()) -> Any:
+    """The table as Arrow infers it, `texts` as strings. Raises Mendable with the line where it is malformed."""
+    import pyarrow as pa
+    from pyarrow import csv
+
+    convert = csv.ConvertOptions(
+        column_types=dict.fromkeys(texts, pa.string()),
+        include_columns=only,
+        null_values=["", "NaN", "nan"],
+        true_values=["true", "True", "TRUE"],
+        false_values=["false", "False", "FALSE"],
+        strings_can_be_null=False,
+    )
+    parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+    try:
+        for threads in (True, False):  # only a single thread knows the number of a malformed line
+            read_options = csv.ReadOptions(column_names=names, skip_rows_after_names=1, use_threads=threads)
+            try:
+                return csv.read_csv(path, read_options, parse, convert)
+            except pa.ArrowInvalid:
+                if not threads:
+                    raise
+    except pa.ArrowInvalid as error:
+        raise Mendable(f"'{path}' is not well-formed: {_first_line(error)}.", "Correct the file.") from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0].removeprefix("CSV parse error: ").rstrip(".")
+
+
+def _column(chunks: Any) -> NDArray[Any]:
+    """An Arrow column as an array: text, truth values, float64, or int64 where float64 does not hold it."""
+    import pyarrow as pa
+
+    if pa.types.is_string(chunks.type):
+        return np.array(chunks.to_pylist(), dtype=object)
+    if pa.types.is_boolean(chunks.type):
+        return np.asarray(chunks.to_numpy(), bool)
+    if pa.types.is_integer(chunks.type) and chunks.null_count == 0:
+        integers = np.asarray(chunks.to_numpy())
+        if ((integers > _EXACT) | (integers < -_EXACT)).any():
+            return integers.astype(np.int64)
+    return np.asarray(chunks.cast("float64", safe=False).to_numpy(), np.float64)
+
+
+def _records(content: bytes) -> Iterator[bytes]:
+    """The records of a CSV file with their line ends, as raw bytes; quoted line ends do not end a record."""
+    start, position, quoted = 0, 0, False
+    for line in content.splitlines(keepends=True):
+        position += len(line)
+        quoted ^= line.count(b'"') % 2 == 1
+        if not quoted:
+            if line.strip(b"\r\n"):
+                yield content[start:position]
+            start = position
+    if start < len(content):
+        yield content[start:]
+
+
+def subset(source: Path, keep: NDArray[np.bool_], target: Path) -> None:
+    records = list(_records(source.read_bytes()))
+    if len(records) != len(keep) + 1:
+        raise Mendable(
+            f"'{source}' has lines that cannot be told apart: {len(records) - 1} records, {len(keep)} rows.",
+            "Remove blank or oddly quoted lines.",
+        )
+    if not records[-1].endswith((b"\n", b"\r")):
+        records[-1] += b"\n"
+    kept = [record for record, wanted in zip(records[1:], keep.tolist(), strict=True) if wanted]
+    target.write_bytes(b"".join([records[0], *kept]))
+
+
+def write(columns: Mapping[str, NDArray[Any]], path: Path) -> None:
+    """Write columns as CSV, numbers so that reading them gives the same value."""
+    import csv
+
+    from gitdata import durable
+
+    text = io.StringIO(newline="")
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(zip(*(array.tolist() for array in columns.values()), strict=True))
+    durable.write(path, text.getvalue().encode())

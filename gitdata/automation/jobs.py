@@ -79,6 +79,12 @@ class Spool:
             raise Mendable(f"'{reference}' names {what}.", "See `gitdata jobs`.")
         return matching[0]
 
+    def newest(self) -> Job:
+        """The job that came last. Raises Mendable where there is none."""
+        if jobs := self.jobs():
+            return jobs[-1]
+        raise Mendable("There is no job yet.", "A push, or a merge in a clone that retrains, makes one.")
+
     def start(self, id: str) -> bool:
         """Move a job from pending to running; False if it is not pending any more."""
         durable.make_folder(self.folder / "running")

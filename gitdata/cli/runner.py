@@ -37,15 +37,15 @@ def jobs(as_json: Json = False) -> None:
 
 @app.command()
 def logs(
-    job: Annotated[str, typer.Argument(metavar="JOB", help="A job's id, or the beginning or end of one.")],
+    job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Its id, or the beginning or end of one.")] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job ends.")] = False,
 ) -> None:
-    """What a job said."""
+    """What a job said; without a name the newest one."""
     from gitdata.automation.jobs import Spool
     from gitdata.automation.watch import follow_log
 
     spool = Spool(open_repo().state)
-    for text in follow_log(spool, spool.job(job).id, follow=follow):
+    for text in follow_log(spool, spool.job(job).id if job else spool.newest().id, follow=follow):
         sys.stdout.write(text)
         sys.stdout.flush()
 

@@ -66,7 +66,23 @@ class Repo:
         if self.git.work_tree is None:
             return Cache(self.state / "cache")
         linked = self.git.folder != self.git.common and self.git.common.name == ".git"
-        return Cache((self.git.common.parent if linked else self.git.work_tree) / ".dvc" / "cache")
+        root = (self.git.common.parent if linked else self.git.work_tree) / ".dvc" / "cache"
+        if root.is_symlink() or root.parent.is_symlink():
+            self._refuse_committed(".dvc", ".dvc/cache")  # one that this machine's owner made is fine
+        return Cache(root)
+
+    def _refuse_committed(self, *names: str) -> None:
+        """Raises Mendable where git tracks what is for this machine alone to say: a commit may not smuggle it in."""
+        for name in names:
+            if (self.top / name).is_symlink() and name == ".dvc":
+                raise Mendable("'.dvc' is a symbolic link; gitdata follows none.", "Replace it by the folder.")
+        if tracked := self.git.text("ls-files", "--", *names):
+            first = next((line for line in tracked.splitlines() if line in names), None)
+            if first is not None:
+                raise Mendable(
+                    f"'{first}' is committed, though only this machine may say what it says.",
+                    f"Look at it, then remove it from git: `git rm --cached {first}`.",
+                )
 
     def require_work_tree(self, command: str) -> Path:
         """The work tree. Raises Mendable in a bare repository."""
@@ -234,6 +250,8 @@ class Repo:
 
     def _machine_config(self) -> list[str]:
         own = self.state / "config" if self.is_bare else self.top / ".dvc" / "config.local"
+        if not self.is_bare and own.exists():
+            self._refuse_committed(".dvc", ".dvc/config.local")
         return [path.read_text(errors="replace") for path in (*config.machine_files(), own) if path.is_file()]
 
     # --- what an extension consists of -----------------------------------------------------------------------

@@ -14,8 +14,9 @@ import typer
 
 from gitdata import __version__
 from gitdata.cli import data, models, runner, setup
-from gitdata.cli.shared import app, printable
+from gitdata.cli.shared import app
 from gitdata.errors import INTERRUPTED, GitdataError, Mendable
+from gitdata.report.tables import printable
 
 __all__ = ["app", "data", "main", "models", "runner", "setup"]
 

@@ -43,10 +43,11 @@ def logs(
     """What a job said; without a name the newest one."""
     from gitdata.automation.jobs import Spool
     from gitdata.automation.watch import follow_log
+    from gitdata.report.tables import printable
 
     spool = Spool(open_repo().state)
     for text in follow_log(spool, spool.job(job).id if job else spool.newest().id, follow=follow):
-        sys.stdout.write(text)
+        sys.stdout.write(printable(text))
         sys.stdout.flush()
 
 

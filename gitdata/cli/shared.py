@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from gitdata.report.tables import printable
+
 if TYPE_CHECKING:
     from gitdata.automation.hooks import Installed
     from gitdata.commands.records import Record
@@ -49,21 +51,16 @@ def open_repo() -> Repo:
 def say(message: str) -> None:
     """Progress, on stderr, for a terminal or where GITDATA_PROGRESS asks for it."""
     if sys.stderr.isatty() or os.environ.get("GITDATA_PROGRESS", "") not in ("", "0"):
-        print(message, file=sys.stderr, flush=True)
+        say_always(message)
 
 
 def say_always(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
+    print(printable(message), file=sys.stderr, flush=True)
 
 
 def print_lines(lines: Sequence[str]) -> None:
     for line in lines:
         print(printable(line))
-
-
-def printable(text: str) -> str:
-    """`text` without characters that a terminal would obey: names of files may hold any."""
-    return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def show_records(records: Sequence[Record], as_json: bool, for_people: Callable[[], None]) -> None:

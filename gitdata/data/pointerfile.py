@@ -150,6 +150,7 @@ def decode(content: bytes, stem: str | None = None) -> Extension:
     """
     record, out = _open(content, "extension")
     try:
+        _exactly(out, _OUT_KEYS, "outs")
         extension = _extension(record, _directory(out))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PointerError(_reason(error)) from error
@@ -166,6 +167,7 @@ def decode_model(content: bytes, stem: str | None = None) -> tuple[ModelVersion,
     """
     record, out = _open(content, "model")
     try:
+        _exactly(out, _OUT_KEYS | {"remote"}, "outs")
         version = _model(record, _directory(out))
         label, _ = split_stem(_text(out["path"])) or ("", "")
         number = int(_matching(NUMBER, label, "version number"))
@@ -245,6 +247,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 _EXTENSION_KEYS = frozenset(
     ["dataset", "format", "id", "kind", "listing", "parents", "replaces", "sidecars", "split_policy", "version"],
 )
+_OUT_KEYS = frozenset(["hash", "md5", "nfiles", "path", "size"])
 _MODEL_KEYS = frozenset(
     [
         "added",
@@ -319,7 +322,6 @@ def _model(record: dict[str, Any], directory: Directory) -> ModelVersion:
 
 
 def _directory(out: Any) -> Directory:
-    _exactly(out, {"hash", "md5", "nfiles", "path", "size"}, "outs", optional={"remote"})
     if out["hash"] != "md5":
         raise PointerError(f"'outs' uses the hash {out['hash']!r}, not md5")
     name = _text(out["md5"])

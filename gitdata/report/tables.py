@@ -25,9 +25,14 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
     for position, heading in enumerate(headings):
         table.add_column(heading, justify="right" if position in right else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console(highlight=False, width=None if sys.stdout.isatty() else 200)
     console.print(table)
+
+
+def printable(text: str) -> str:
+    """`text` without characters that a terminal would obey: names, reasons and logs may hold any."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
 def status_lines(records: Sequence[Record]) -> list[str]:

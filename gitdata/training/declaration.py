@@ -215,6 +215,8 @@ def parse(text: str, name: str) -> Declaration:
         tables = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise Mendable(f"{where} is not valid TOML: {error}.", "Mend that line.") from error
+    except RecursionError as error:
+        raise Mendable(f"{where} is nested too deeply.", "A model file has tables in tables, no more.") from error
     if "name" in tables:
         raise Mendable(f"{where}: 'name' is not a table.", "A model is called as its file is.")
     try:

@@ -59,7 +59,7 @@ def commands_page() -> str:
         "",
         "| setting | meaning |",
         "|---|---|",
-        "| `git config gitdata.remote NAME` | the git remote that results go to; else upstream, `origin`, the only one |",
+        "| `git config gitdata.remote NAME` | where results go; else upstream, `origin`, the only one |",
         "| `git config gitdata.train true` | this clone retrains; set by `gitdata install --train` |",
         "| `GITDATA_REMOTE` | as `gitdata.remote`, for one command |",
         "| `GITDATA_SKIP_PUSH` | pre-push uploads and checks nothing |",

@@ -17,6 +17,8 @@ from gitdata.automation import hooks
 from gitdata.automation.jobs import Job, Spool
 from gitdata.automation.watch import wait_until_idle
 
+pytestmark = pytest.mark.slow  # many processes: the default suite stays short
+
 
 def settled(clone: Clone) -> Job:
     """The last job of a clone that retrains, once it has ended well."""
@@ -212,7 +214,6 @@ def test_a_job_can_be_cancelled_while_it_waits_and_while_it_trains(world: World)
     assert not list((world.server.path / "gitdata").rglob(".gitdata-tmp-*"))
 
 
-@pytest.mark.slow
 def test_four_clones_push_five_extensions_each_at_once_and_each_is_seen_exactly_once(world: World) -> None:
     """Pushes that lose the race for the branch are repeated after a merge; none is rejected because of a retraining."""
     world.clone.declare(**{"epochs = 20": "epochs = 4"})

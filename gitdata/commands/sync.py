@@ -49,6 +49,8 @@ def push_refs(repo: Repo, git_remote: str, url: str, lines: Iterable[str], say: 
     named = [(path, content) for path, content in _pointers_sent(repo, commits, held) if _is_sound(path, content)]
     pointers = list(dict.fromkeys([*tips, *named]))
     extensions = [e for path, content in pointers if (e := read_pointer(path, content))]
+    for extension in (e for path, content in named if (e := read_pointer(path, content))):
+        _check_listed(repo, extension)
     packages = [blob for path, content in pointers for blob in _package(path, content)]
     records = []
     if extensions:
@@ -177,6 +179,15 @@ def _blobs(repo: Repo, extensions: Sequence[Extension], say: Say) -> list[Blob]:
         if extension.files is None and not repo.cache.holds(repo.sidecar(extension, "listing.json")):
             fetch_extensions(repo, [extension], (), say)
     return list(dict.fromkeys(blob for extension in extensions for blob in blobs_of(repo, extension)))
+
+
+def _check_listed(repo: Repo, extension: Extension) -> None:
+    """Raises DataUnavailable where DVC would deliver other files than the pointer lists, as after `dvc add` of a part.
+
+    What is not here came from the remote, and was looked at when it went there.
+    """
+    if not repo.missing_from_cache(extension, ()):
+        check_directory(repo, extension)
 
 
 def _upload(repo: Repo, purpose: Purpose, blobs: list[Blob], target: str | None, say: Say) -> tuple[int, str]:

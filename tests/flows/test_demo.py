@@ -82,7 +82,7 @@ def test_a_folder_in_use_is_left_alone(tmp_path: Path) -> None:
 )
 def test_a_real_dvc_pulls_data_and_packages(played: tuple[Path, list[dict[str, Any]]], tmp_path: Path) -> None:
     root, _ = played
-    dvc = os.environ["GITDATA_TEST_DVC"]
+    dvc = os.environ["GITDATA_TEST_DVC"].split(os.pathsep)[-1]
     run("git", "clone", "--quiet", root / "server.git", tmp_path / "clone", cwd=tmp_path)
     clone = Clone(tmp_path / "clone")
     clone.gitdata("init")

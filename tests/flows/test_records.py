@@ -32,10 +32,14 @@ def test_records_are_those_of_the_golden_file(world: World) -> None:
     commands: list[tuple[str | Path, ...]] = [
         ("status",), ("log", "lattice"), ("show", "lattice"), ("pending",), ("models",), ("push",), ("fetch",),
         ("checkout", "lattice"), ("train", "lattice", "--dry-run"), ("promote", "lattice@1"),
-        ("predict", "lattice@1", world.lattice("c", 30, 31), "-o", "p.csv"),
+        ("predict", "lattice@1", world.lattice("c", 30, 31), "-o", "p.csv"), ("ls",), ("doctor",), ("lineage", "lattice"),
+        ("lineage", "lattice", "--of", "lattice@1.0.0"), ("evaluate", "lattice"), ("compare", "lattice@1", "lattice@1"),
+        ("retract", "lattice@1.1.0", "--reason", "bad"), ("verify", "--remote", "--deep"),
     ]  # fmt: skip
     for command in commands:
         records += clone.gitdata(*command, "--json").records
+    (clone.path / next(iter((clone.path / "datasets" / "lattice").glob("1.0.0-*.dvc")))).write_text("damaged")
+    records += clone.gitdata("verify", "--json", code=1).records
     records += world.server.gitdata("jobs", "--json").records + world.server.gitdata("status", "--json").records
     found: dict[str, Any] = {}
     for record in records:

@@ -1,13 +1,13 @@
 """Add and extend: a new extension from files, as blobs in the cache and one staged pointer in git.
 
-Everything a person may have got wrong is found before the first byte is written, so that a refusal leaves the
-repository and the cache as they were. Then: blobs, pointer, index, in this order.
+Everything a person may have got wrong is found before a byte that was written gets a name, so that a refusal leaves
+the repository and the cache as they were. Then: blobs, pointer, index, in this order.
 """
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -37,12 +37,15 @@ from gitdata.snapshot import DATASETS, Snapshot
 from gitdata.storage.cache import Blob, directory_object
 
 if TYPE_CHECKING:
+    from concurrent.futures import Future
+
     import numpy as np
     from numpy.typing import NDArray
 
 
 ROW_INDEX = "rows.u64"
-Source = tuple[File, Callable[[], None]]  # a data file, and what gives its copy a place in the cache
+Copy = tuple[Blob, Callable[[], None]]  # what a file holds, and what gives its copy a place in the cache
+Source = tuple[File, Callable[[], None]]
 
 
 def add(repo: Repo, request: Request, say: Say = silent) -> Record:
@@ -83,6 +86,17 @@ def _create(
 ) -> Record:
     if request.message is not None and not request.message.strip():
         raise Mendable("The commit message is empty.", "Give one with -m, or leave -m out.")
+    with ExitStack() as stack:
+        copies = _copy_beside(repo, request, stack)
+        extension, path, overlap = _make(repo, request, snapshot, chain, parents, copies, stack, say)
+    return _record(repo, request, chain, extension, path, overlap)
+
+
+def _make(
+    repo: Repo, request: Request, snapshot: Snapshot, chain: Chain, parents: tuple[str, ...],
+    copies: Mapping[Path, Future[Copy]], stack: ExitStack, say: Say,
+) -> tuple[Extension, Path, int]:  # fmt: skip
+    """The extension, its pointer, and how many of its rows were known already."""
     inputs, outputs = _roles(request, chain, parents)
     parts = read_parts(request, _parent_schema(repo, chain, parents), inputs, outputs)
     check_roles(parts, inputs, outputs)
@@ -94,32 +108,43 @@ def _create(
         raise Mendable(f"Every row is already in '{request.dataset}': there is nothing to add.", "Nothing was changed.")
     trains = any(part.split == "train" for part in parts)
     version = _version(request, chain, parents, trains=trains)
-    with ExitStack() as stack:
-        sources = _materialise(repo, parts, stack)
-        if (same := _identical(request, chain, parents, sources)) is not None:
-            return _finish_or_refuse(repo, request, chain, same)
-        say(f"Storing {len(sources)} files.")
-        draft = Extension(
-            dataset=request.dataset,
-            version=version,
-            parents=parents,
-            test_policy=request.test_policy,
-            replaces=(),
-            listing="",
-            rows=(),
-            files=(),
-            schema=schema_of_parts(parts),
-            sidecars=(),
-            directory=Directory("0" * 32, 0, 0),
-            inputs=inputs,
-            outputs=outputs,
-        )
-        extension = _store(repo, draft, parts, sources)
-    path = _write_pointer(repo, extension, request.message)
-    return _record(repo, request, chain, extension, path, overlap)
+    sources = _materialise(repo, parts, copies, stack)
+    if (same := _identical(request, chain, parents, sources)) is not None:
+        return same, _finish_or_refuse(repo, request, same), 0
+    say(f"Storing {len(sources)} files.")
+    draft = Extension(
+        dataset=request.dataset,
+        version=version,
+        parents=parents,
+        test_policy=request.test_policy,
+        replaces=(),
+        listing="",
+        rows=(),
+        files=(),
+        schema=schema_of_parts(parts),
+        sidecars=(),
+        directory=Directory("0" * 32, 0, 0),
+        inputs=inputs,
+        outputs=outputs,
+    )
+    extension = _store(repo, draft, parts, sources)
+    return extension, _write_pointer(repo, extension, request.message), overlap
 
 
-def _finish_or_refuse(repo: Repo, request: Request, chain: Chain, same: Extension) -> Record:
+def _copy_beside(repo: Repo, request: Request, stack: ExitStack) -> dict[Path, Future[Copy]]:
+    """Begin to copy, without giving it a place, what will be stored whole, while its rows are being read."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    parts = [part for part in (request.test, request.validation) if part is not None]
+    if request.dedupe or not all(Path(part).is_file() for part in parts):
+        return {}  # only chosen rows will be stored
+    copied = stack.enter_context(ExitStack())
+    beside = stack.enter_context(ThreadPoolExecutor(1))
+    paths = [path for path in (*request.files, *map(Path, parts)) if path.is_file()]
+    return {path: beside.submit(copied.enter_context, repo.cache.adding(path)) for path in paths}
+
+
+def _finish_or_refuse(repo: Repo, request: Request, same: Extension) -> Path:
     """What a killed run had not staged, or not committed, is; else Mendable: there is nothing to add."""
     path = f"{DATASETS}/{same.dataset}/{same.stem}.dvc"
     staged = repo.git.try_text("ls-files", "--error-unmatch", "--", path) is not None
@@ -129,7 +154,7 @@ def _finish_or_refuse(repo: Repo, request: Request, chain: Chain, same: Extensio
             f"These files are already in '{same.dataset}', as version {same.version} ({same.short}).",
             "Nothing was changed.",
         )
-    return _record(repo, request, chain, same, _write_pointer(repo, same, request.message), 0)
+    return _write_pointer(repo, same, request.message)
 
 
 def _record(repo: Repo, request: Request, chain: Chain, extension: Extension, path: Path, overlap: int) -> Record:
@@ -229,18 +254,23 @@ def _identical(request: Request, chain: Chain, parents: Iterable[str], sources: 
 # --- acting --------------------------------------------------------------------------------------------------
 
 
-def _materialise(repo: Repo, parts: Sequence[Part], stack: ExitStack) -> list[Source]:
+def _materialise(
+    repo: Repo, parts: Sequence[Part], copies: Mapping[Path, Future[Copy]], stack: ExitStack
+) -> list[Source]:
     """The data files as they will be stored: copied and hashed, but without their place; chosen rows in new files."""
     from gitdata.data import formats
 
     sources = []
     for part in parts:
-        path = part.source
         if part.keep is not None:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="gitdata-"))
-            path = Path(scratch) / part.source.name
-            formats.subset(part.source, part.keep, path)
-        blob, place = stack.enter_context(repo.cache.adding(path))
+            chosen = Path(scratch) / part.source.name
+            formats.subset(part.source, part.keep, chosen)
+            blob, place = stack.enter_context(repo.cache.adding(chosen))
+        elif part.source in copies:
+            blob, place = copies[part.source].result()
+        else:
+            blob, place = stack.enter_context(repo.cache.adding(part.source))
         if stamp(part.source) != part.found:
             raise Mendable(f"'{part.source}' changed while it was read.", "Try again when nobody writes to it.")
         assert blob.sha256 is not None

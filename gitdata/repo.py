@@ -201,7 +201,7 @@ class Repo:
 
         Raises Mendable where none is configured and none can be derived.
         """
-        effective = config.effective(self._committed_config(), self._machine_config())
+        effective = self.dvc_config()
         name = effective.default_remote
         if name and name != DATA_REMOTE:
             data = effective.remote(name)
@@ -213,6 +213,10 @@ class Repo:
         if MODELS_REMOTE in effective.names and name != DATA_REMOTE:
             return effective.remote(MODELS_REMOTE)
         return config.RemoteConfig(MODELS_REMOTE, f"{data.url.rstrip('/')}/{MODELS_REMOTE}", data.options)
+
+    def dvc_config(self) -> config.Config:
+        """DVC's configuration as it holds here. Raises Mendable where a part of it is malformed."""
+        return config.effective(self._committed_config(), self._machine_config())
 
     def derived_url(self, git_remote: str | None = None) -> str:
         """`<bare repository>/gitdata/remote` of a git remote: if you can push, you can store."""

@@ -53,6 +53,7 @@ def derive_remote(repo: Repo) -> str | None:
 
     A remote that somebody configured is left alone; without a git remote there is nothing to derive.
     """
+    repo.dvc_config()  # what is malformed is an error; that nothing can be derived is not
     try:
         text = remote_to_derive(repo)
     except Mendable as error:

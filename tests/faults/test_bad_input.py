@@ -435,6 +435,11 @@ def test_a_pointer_without_its_row_index_is_named(based: Clone, write: Write, ca
     )
 
 
+def test_configuration_that_is_malformed_stops_init(based: Clone, call: Call) -> None:
+    (based.path / ".dvc" / "config").write_text("[core\n")
+    refused(call(based.path, "init"), 2, ".dvc/config is malformed")
+
+
 def test_configuration_that_is_no_text_is_named(based: Clone, call: Call) -> None:
     (based.path / ".dvc" / "config.local").write_bytes(b"\xff\xfe[core]")
     refused(call(based.path, "push"), 2, "malformed")

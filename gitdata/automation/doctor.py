@@ -61,7 +61,8 @@ def _fixed(check: Check) -> Check:
 
 
 def _record(check: Check) -> Record:
-    fields = {"fixable": check.fix is not None, "message": check.message, "next_step": check.next_step}
+    message = check.message.splitlines()[0]  # git says more than a line of a list can hold
+    fields = {"fixable": check.fix is not None, "message": message, "next_step": check.next_step}
     return Record("check", check.name, {"state": check.state, **fields})
 
 

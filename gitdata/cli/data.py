@@ -74,7 +74,7 @@ def extend(
     message: Message = None,
     as_json: Json = False,
 ) -> None:
-    """Add new rows to a dataset: an extension on its heads. Stages a pointer; with -m commits it."""
+    """Add new rows to a dataset. An extension on its heads: stages a pointer; with -m commits it."""
     from gitdata.commands import extend as command
 
     request = _request(
@@ -100,7 +100,7 @@ def status(
     offline: Annotated[bool, typer.Option("--offline", help="Never asks the network; this is always so.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Heads, pointers not committed, blobs not in the cache, and what is pending per model."""
+    """What is here, not committed, missing and pending."""
     from gitdata.commands.status import status as run
     from gitdata.report.tables import status_lines
 
@@ -147,7 +147,7 @@ def retract(
     message: Message = None,
     as_json: Json = False,
 ) -> None:
-    """Declare an extension bad: models no longer learn from it. Stages a file; with -m commits it."""
+    """Declare an extension bad: no model learns from it. Stages a file; with -m commits it."""
     from gitdata.commands import retract as command
     from gitdata.report.tables import retraction_lines
 
@@ -166,7 +166,7 @@ def verify(
     repair: Annotated[bool, typer.Option("--repair", help="Mend what another copy allows.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Look for damage: pointers, chains, the ledger, the cache, the remote. Exit 1 if something is wrong."""
+    """Look for damage, and mend it. In pointers, chains, ledger, cache, remote; exit 1 if something is wrong."""
     from gitdata.commands.verify import Options
     from gitdata.commands.verify import verify as run
     from gitdata.report.tables import verify_lines
@@ -179,7 +179,7 @@ def verify(
 
 @app.command()
 def push(references: References = None, as_json: Json = False) -> None:
-    """Upload blobs to the DVC remote and see them there. `git push` does this for what it pushes."""
+    """Upload blobs and see them there. `git push` does this for what it pushes."""
     from gitdata.commands.sync import push as run
     from gitdata.report.tables import plural, size_text
 
@@ -193,7 +193,7 @@ def push(references: References = None, as_json: Json = False) -> None:
 
 @app.command()
 def fetch(references: References = None, split: Splits = None, as_json: Json = False) -> None:
-    """Bring blobs into the cache, each verified, and the ledger up to date."""
+    """Bring blobs into the cache, each verified. The ledger is brought up to date as well."""
     from gitdata.commands.sync import fetch as run
 
     records = run(open_repo(), references or [], _splits(split), say)

@@ -36,7 +36,7 @@ def train(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Restore, train on what is unseen, test against the champion, record on the ledger."""
+    """Train on what is unseen, test, record. Restores the last clean version; tests against the champion."""
     from gitdata.commands.train import Options
     from gitdata.commands.train import train as run
     from gitdata.report.tables import training_lines
@@ -54,7 +54,7 @@ def pending(
     exit_code: Annotated[bool, typer.Option("--exit-code", help="Exit 1 when there is something to do.")] = False,
     as_json: Json = False,
 ) -> None:
-    """What the champion of a model has not seen, or has seen and is no longer live."""
+    """What the champion has not seen, or must not have seen."""
     from gitdata.commands.models import up_to_date_ledger
     from gitdata.commands.situation import pending as run
     from gitdata.report.tables import pending_text
@@ -89,7 +89,7 @@ def lineage(
     of: Annotated[str | None, typer.Option("--of", help="DATASET@X: which versions saw it.")] = None,
     as_json: Json = False,
 ) -> None:
-    """What a version saw and how it came about; with --of, which versions an extension shaped."""
+    """What a version saw, or which versions saw an extension."""
     from gitdata.commands import lineage as command
     from gitdata.report.tables import lineage_lines, saw_lines
 
@@ -104,7 +104,7 @@ def lineage(
 
 @app.command()
 def evaluate(version: OneVersion, on: On = None, as_json: Json = False) -> None:
-    """The metrics of a version on today's test rows, those it was trained on left out."""
+    """The metrics of a version on today's test rows. Rows it was trained on are left out."""
     from gitdata.commands.evaluate import evaluate as run
     from gitdata.report.tables import evaluation_lines
 
@@ -119,7 +119,7 @@ def compare(
     on: On = None,
     as_json: Json = False,
 ) -> None:
-    """A paired comparison of two versions on the test rows that neither was trained on."""
+    """Compare two versions on the same test rows. Rows that either was trained on are left out."""
     from gitdata.commands.evaluate import compare as run
     from gitdata.report.tables import comparison_lines
 
@@ -137,7 +137,7 @@ def promote(version: Version, message: Why = None, as_json: Json = False) -> Non
 
 @app.command()
 def reject(version: Version, message: Why = None, as_json: Json = False) -> None:
-    """Settle that a version is not to be used: nothing is restored from it."""
+    """Settle that a version is not to be used. Nothing is restored from it."""
     from gitdata.commands.settle import reject as run
 
     _show_settled(run(open_repo(), version, message, say), "is rejected", as_json)
@@ -150,7 +150,7 @@ def rollback(
     message: Why = None,
     as_json: Json = False,
 ) -> None:
-    """Go back to an earlier champion; those that came after it are settled as rolled back."""
+    """Go back to an earlier champion. Those that came after it are settled as rolled back."""
     from gitdata.commands.settle import rollback as run
 
     _show_settled(run(open_repo(), model, to, message, say), "is the champion again", as_json)
@@ -168,7 +168,7 @@ def predict(
     output: Annotated[Path, typer.Option("-o", "--output", help="The CSV file to write.")],
     as_json: Json = False,
 ) -> None:
-    """Predict the outputs for the rows of a file, in order, in original units."""
+    """Predict the outputs for the rows of a file. In order, in original units, as CSV."""
     from gitdata.commands.models import predict as run
 
     record = run(open_repo(), version, source, output, say)

@@ -55,7 +55,7 @@ def logs(
 def cancel(
     job: Annotated[str, typer.Argument(metavar="JOB", help="A job's id, or the beginning or end of one.")],
 ) -> None:
-    """Stop a job: what it trained is dropped; the next push, or `gitdata run` with a job, asks again."""
+    """Stop a job. What it trained is dropped; the next push, or `gitdata run`, asks again."""
     import getpass
 
     from gitdata.automation.jobs import Spool
@@ -71,7 +71,7 @@ def cancel(
 def run(
     once: Annotated[bool, typer.Option("--once", help="Work through the queue, then end.")] = False,
 ) -> None:
-    """The runner: trains what jobs ask for. Hooks start it; kept alive it is a server's worker."""
+    """The runner: trains what jobs ask for. Hooks start it; without --once it is a server's worker."""
     from gitdata.automation.runner import run as work
     from gitdata.report.tables import plural
 
@@ -80,7 +80,7 @@ def run(
 
 @app.command()
 def demo(folder: Annotated[Path | None, typer.Argument(metavar="[DIR]")] = None, as_json: Json = False) -> None:
-    """The whole loop on real lattice simulations: extend, push, retrain, new champion."""
+    """The whole loop on real simulations, in a minute."""
     from gitdata.automation.demo import demo as play
     from gitdata.report.demo import print_demo
 

@@ -17,7 +17,7 @@ SHELLS = ("bash", "zsh", "fish")
 
 @app.command()
 def init() -> None:
-    """Make this git repository a gitdata one: DVC's folder, ignore rules, hooks, the store for blobs."""
+    """Make this git repository a gitdata one. DVC's folder, ignore rules, hooks, the store for blobs."""
     from gitdata.automation import hooks
     from gitdata.commands.init import init as run
 
@@ -33,7 +33,7 @@ def clone(
     folder: Annotated[Path | None, typer.Argument(metavar="[DIR]")] = None,
     as_json: Json = False,
 ) -> None:
-    """Clone a repository, make it ready for work, and bring the files of its datasets."""
+    """Clone a repository and make it ready for work. The files of its datasets are checked out."""
     from gitdata.automation import hooks
     from gitdata.commands.clone import clone as run
     from gitdata.commands.clone import pull_all
@@ -50,7 +50,7 @@ def install(
     train: Annotated[bool, typer.Option("--train", help="This clone retrains after merges and pushes.")] = False,
     server: Annotated[bool, typer.Option("--server", help="In a bare repository: a push retrains.")] = False,
 ) -> None:
-    """Install the git hooks of this clone, or of a server. Hooks that are there are kept and run first."""
+    """Install the git hooks, of a clone or a server. Hooks that are there are kept and run first."""
     from gitdata.automation import hooks
 
     installed = hooks.install(open_repo(), server=server, train=train)
@@ -59,7 +59,7 @@ def install(
 
 @app.command()
 def uninstall() -> None:
-    """Take the git hooks out again and put back those that were there before. Data and ledger stay."""
+    """Take the git hooks out again. Those that were there before are put back; data and ledger stay."""
     from gitdata.automation import hooks
 
     print_lines(hooks.uninstall(open_repo()) or ["No hook of gitdata is installed here."])
@@ -70,7 +70,7 @@ def doctor(
     fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended without asking.")] = False,
     as_json: Json = False,
 ) -> None:
-    """What is wrong with programs, settings, hooks, stores and jobs, and how to mend it. Exit 1 for findings."""
+    """What is wrong around the data, and how to mend it. Programs, settings, hooks, jobs; exit 1 for findings."""
     from gitdata.automation.doctor import doctor as run
     from gitdata.report.tables import check_lines
 
@@ -84,7 +84,7 @@ def doctor(
 def completion(
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
 ) -> None:
-    """Print the completion script of a shell: source it, as in `source <(gitdata completion bash)`."""
+    """Print a shell's completion script. Source it, as in `source <(gitdata completion bash)`."""
     from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     if shell not in SHELLS:

@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,22 @@ if TYPE_CHECKING:
     from gitdata.commands.records import Record
     from gitdata.repo import Repo
 
+# The order in which the help shows them: what comes first in a day, or in a life with gitdata, stands first.
+ORDER = (
+    "init", "clone", "add", "extend", "status", "ls", "log", "show", "push",
+    "fetch", "pull", "checkout", "retract", "verify", "train", "pending", "models", "lineage",
+    "evaluate", "compare", "predict", "promote", "reject", "rollback", "run", "jobs", "logs",
+    "cancel", "install", "uninstall", "doctor", "completion", "demo",
+)  # fmt: skip
+
+
+class _InOrder(typer.core.TyperGroup):
+    def list_commands(self, context: Any) -> list[str]:
+        return sorted(self.commands, key=lambda name: (name not in ORDER, ORDER.index(name) if name in ORDER else 0))
+
+
 app = typer.Typer(
+    cls=_InOrder,
     name="gitdata",
     help="Git for training data that grows: extend a dataset, push, and the model retrains on what it has not seen.",
     no_args_is_help=True,

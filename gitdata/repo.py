@@ -235,7 +235,8 @@ class Repo:
             return remote
         raise Mendable(
             f"The git remote '{name}' ({url}) has no place for blobs that gitdata could derive.",
-            "Name one: `dvc remote add -d NAME URL`, then commit .dvc/config.",
+            "Name one: `dvc remote add -d NAME URL`, then commit .dvc/config. On a host of your own, "
+            "where SSH leads to files, a git URL with the whole path will do: HOST:/PATH.",
         )
 
     def _refuse_own_folder(self, remote: config.RemoteConfig, git_remote: str | None) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from urllib.parse import unquote
 
 from gitdata.errors import TryAgain
 
+_SSH_URL = re.compile(r"(?:ssh|git\+ssh|ssh\+git)://(?P<host>[^/]+)(?P<path>/.*)")
 _SCP_URL = re.compile(r"(?P<host>[^/:]+):(?P<path>.*)")
+_WHOLE_PATH = re.compile(r"/[^~?#][^?#]*")
 
 
 def local_folder(url: str, base: Path) -> Path | None:
@@ -30,9 +33,14 @@ def git_folder_of(folder: Path, name: str) -> Path:
 
 
 def over_ssh(url: str) -> str | None:
-    if url.startswith("ssh://"):
-        return f"{url.rstrip('/')}/gitdata/remote"
-    match = _SCP_URL.fullmatch(url)
-    if match and "://" not in url and match["path"].startswith("/"):
-        return f"ssh://{match['host']}{match['path'].rstrip('/')}/gitdata/remote"
-    return None
+    """The store beside a repository that a git URL names by its whole path on a host, as a DVC URL.
+
+    A path below the login folder (`HOST:PATH`, `ssh://HOST/~/PATH`) is how forges name repositories: None.
+    """
+    if match := _SSH_URL.fullmatch(url):
+        path = unquote(match["path"])
+    elif (match := _SCP_URL.fullmatch(url)) and "://" not in url:
+        path = match["path"]
+    else:
+        return None
+    return f"ssh://{match['host']}{path.rstrip('/')}/gitdata/remote" if _WHOLE_PATH.fullmatch(path) else None

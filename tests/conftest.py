@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import servers
 from hypothesis import HealthCheck, settings
+from servers import SshServer
 from world import Clone, Server, World
 
 # Tests that import JAX at their top do so before gitdata sets it up; see docs/known-traps.md.
@@ -83,3 +85,21 @@ def write(tmp_path: Path) -> Callable[[str, str | bytes], Path]:
         return path
 
     return make
+
+
+@pytest.fixture(scope="session")
+def ssh_server(plain_environment: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SshServer]:
+    """A server that git and DVC reach over SSH as the host `server`."""
+    home = Path(os.environ["HOME"])
+    with pytest.MonkeyPatch.context() as patch, servers.ssh_server(tmp_path_factory.mktemp("sshd"), home) as server:
+        patch.setenv("GIT_SSH_COMMAND", servers.ssh_command(home))
+        patch.delenv("SSH_AUTH_SOCK", raising=False)
+        server.name("server")
+        yield server
+
+
+@pytest.fixture
+def http_server(world: World) -> Iterator[str]:
+    """The URL at which smart HTTP serves the repositories of `world`."""
+    with servers.http_server(world.root) as url:
+        yield url

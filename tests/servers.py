@@ -30,12 +30,15 @@ ENVIRONMENT = ("GIT_", "DVC_", "GITDATA_", "XDG_")  # what of the test's environ
 
 @dataclass(frozen=True)
 class SshServer:
-    """A running sshd, and the folder of its keys; `log` is what it said so far."""
+    """A running sshd, the folder of its keys and its log, and the home of those who use it."""
 
     folder: Path
     home: Path
     port: int
-    log: list[str]
+
+    @property
+    def pid(self) -> int:
+        return int((self.folder / "pid").read_text())
 
     @property
     def known_hosts(self) -> Path:
@@ -69,40 +72,38 @@ class SshServer:
 
 @contextmanager
 def ssh_server(folder: Path, home: Path, *, sftp: bool = True) -> Iterator[SshServer]:
-    """An sshd that lets in whoever has `folder/key`, known as the host `server`; without `sftp` it serves git alone."""
+    """An sshd that lets in whoever has `folder/key`; without `sftp` it serves git alone."""
     if SSHD is None:
         pytest.skip("sshd is not installed (Debian: apt-get install openssh-server)")
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     (home / ".ssh").mkdir(exist_ok=True, mode=0o700)
     if os.geteuid() == 0:
         PRIVILEGE_SEPARATION.mkdir(exist_ok=True, mode=0o755)
     with free_port() as port:
-        pass
-    server = SshServer(folder, home, port, [])
+        server = SshServer(folder, home, port)
     server.key("host", None)
     server.key("key")
     server.known_hosts.write_text(f"[127.0.0.1]:{port} {(folder / 'host.pub').read_text()}")
     (folder / "sshd_config").write_text(_sshd_config(server, sftp))
-    process = subprocess.Popen(
-        [SSHD, "-D", "-e", "-f", folder / "sshd_config"], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stderr is not None
-    reader = threading.Thread(target=server.log.extend, args=[process.stderr])
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [SSHD, "-D", "-e", "-f", folder / "sshd_config"], stdin=subprocess.DEVNULL, stderr=log
+        )
     try:
-        for line in process.stderr:  # ends, without the line that is waited for, where sshd does
-            server.log.append(line)
-            if "Server listening on" in line:
-                break
-        reader.start()
-        with socket.create_connection(("127.0.0.1", port)) as connection:
-            assert connection.recv(4) == b"SSH-", server.log
+        while not _greets(port):
+            assert process.poll() is None, (folder / "log").read_text()
         yield server
     finally:
         process.terminate()
         process.wait()
-        if reader.ident is not None:
-            reader.join()
-        process.stderr.close()
+
+
+def _greets(port: int) -> bool:
+    try:
+        with socket.create_connection(("127.0.0.1", port)) as connection:
+            return connection.recv(4) == b"SSH-"
+    except ConnectionError:
+        return False
 
 
 def _sshd_config(server: SshServer, sftp: bool) -> str:

@@ -278,8 +278,12 @@ def is_content_of(source: IO[bytes], blob: Blob, target: IO[bytes] | None = None
 
 def _pieces(source: IO[bytes]) -> Iterator[memoryview]:
     """The content of a stream in one buffer, which the next piece overwrites."""
-    buffer = memoryview(bytearray(CHUNK))
     reader: Any = source
+    if not hasattr(reader, "readinto"):  # a file on a remote
+        while piece := reader.read(CHUNK):
+            yield memoryview(piece)
+        return
+    buffer = memoryview(bytearray(CHUNK))
     while length := reader.readinto(buffer):
         yield buffer[:length]
 

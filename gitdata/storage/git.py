@@ -412,7 +412,10 @@ def _run(
     except FileNotFoundError as error:
         raise Mendable("git was not found.", "Install git 2.34 or newer and put it on the PATH.") from error
     if done.returncode != 0:
-        said = (done.stderr.decode(errors="replace"), done.stdout.decode(errors="surrogateescape"))
+        said = (
+            done.stderr.decode(errors="replace").replace("\r\n", "\n"),
+            done.stdout.decode(errors="surrogateescape"),
+        )
         raise GitFailed(arguments, done.returncode, *said)
     return done.stdout
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from gitdata.errors import DataUnavailable, GitdataError, Mendable, TryAgain
+from gitdata.storage import ssh
 from gitdata.storage.cache import CORRUPT, Blob, Cache, CorruptCopy, is_content_of
 from gitdata.storage.config import RemoteConfig
 
@@ -117,7 +118,7 @@ class Remote:
             return _Cloud(self.config)
         folder = self.base / self.url.removeprefix("file://")
         _require_anchor(folder)
-        return _Folder(Cache(folder, shared=self.shared))
+        return _Folder(Cache(folder, shared=self.shared or _is_of_group(folder)))
 
     @contextmanager
     def _faults(self, cache: Cache | None = None) -> Iterator[None]:
@@ -185,7 +186,8 @@ class _Cloud:
 
         kind, options, path = get_cloud_fs(None, url=config.url, **config.options)
         self.filesystem: Any = kind(**options)
-        self.root = path
+        self.ssh = ssh.open_store(self.filesystem, path, config.url) if kind.protocol == "ssh" else None
+        self.root = self.ssh.path if self.ssh else path
 
     def place(self, blob: Blob) -> str:
         return str(self.filesystem.join(self.root, "files", "md5", blob.md5[:2], blob.md5[2:]))
@@ -207,19 +209,25 @@ class _Cloud:
         if self.size(blob) is None:
             return
         aside = self.filesystem.join(self.root, CORRUPT, f"{blob.md5}.{secrets.token_hex(4)}")
-        self.filesystem.makedirs(self.filesystem.parent(aside), exist_ok=True)
+        self._make_folder(self.filesystem.parent(aside))
         self.filesystem.move(self.place(blob), aside)
 
     def send(self, cache: Cache, blob: Blob) -> None:
         if not cache.verify(blob):
             raise CorruptCopy(blob.md5)
         place = self.place(blob)
-        self.filesystem.makedirs(self.filesystem.parent(place), exist_ok=True)
+        self._make_folder(self.filesystem.parent(place))
         self.filesystem.put_file(str(cache.path(blob)), place)
 
     def receive(self, cache: Cache, blob: Blob) -> None:
         with cache.receiving(blob) as temporary:
             self.filesystem.get_file(self.place(blob), str(temporary))
+
+    def _make_folder(self, folder: str) -> None:
+        if self.ssh:
+            ssh.make_folder(self.filesystem, folder, self.ssh.group_mode)
+        else:
+            self.filesystem.makedirs(folder, exist_ok=True)
 
 
 def _files_first(blobs: Sequence[Blob]) -> tuple[list[Blob], list[Blob]]:
@@ -238,6 +246,11 @@ def _require_anchor(folder: Path) -> None:
         anchor = anchor.parent
     if not anchor.is_dir():
         raise FileNotFoundError(f"there is no folder '{anchor}'")
+
+
+def _is_of_group(folder: Path) -> bool:
+    """Whether the repository that a derived store lies in is a group's."""
+    return ssh.is_of_group(next((p.stat().st_mode for p in folder.parents if (p / "objects").is_dir()), 0))
 
 
 def _first_of(errors: Sequence[DataUnavailable]) -> DataUnavailable:

@@ -216,7 +216,7 @@ class Repo:
 
     def dvc_config(self) -> config.Config:
         """DVC's configuration as it holds here. Raises Mendable where a part of it is malformed."""
-        return config.effective(self._committed_config(), self._machine_config())
+        return config.effective(self._committed_config(), self._machine_config(), DATA_REMOTE)
 
     def derived_url(self, git_remote: str | None = None) -> str:
         """`<bare repository>/gitdata/remote` of a git remote: if you can push, you can store."""

@@ -110,7 +110,10 @@ def _make(
     version = _version(request, chain, parents, trains=trains)
     sources = _materialise(repo, parts, copies, stack)
     if (same := _identical(request, chain, parents, sources)) is not None:
-        return same, _finish_or_refuse(repo, request, same), 0
+        lost = bool(repo.missing_from_cache(same))
+        if lost:  # the files are at hand, so what this clone lost of them is put back
+            _store(repo, replace(same, schema=schema_of_parts(parts), sidecars=()), parts, sources)
+        return same, _finish_or_refuse(repo, request, same, was_lost=lost), 0
     say(f"Storing {len(sources)} files.")
     draft = Extension(
         dataset=request.dataset,
@@ -144,7 +147,7 @@ def _copy_beside(repo: Repo, request: Request, stack: ExitStack) -> dict[Path, F
     return {path: beside.submit(copied.enter_context, repo.cache.adding(path)) for path in paths}
 
 
-def _finish_or_refuse(repo: Repo, request: Request, same: Extension) -> Path:
+def _finish_or_refuse(repo: Repo, request: Request, same: Extension, *, was_lost: bool) -> Path:
     """What a killed run had not staged, or not committed, is; else Mendable: there is nothing to add."""
     path = f"{DATASETS}/{same.dataset}/{same.stem}.dvc"
     staged = repo.git.try_text("ls-files", "--error-unmatch", "--", path) is not None
@@ -152,7 +155,7 @@ def _finish_or_refuse(repo: Repo, request: Request, same: Extension) -> Path:
     if staged and (committed or request.message is None):
         raise Mendable(
             f"These files are already in '{same.dataset}', as version {same.version} ({same.short}).",
-            "Nothing was changed.",
+            "What was missing of them in the cache is back." if was_lost else "Nothing was changed.",
         )
     return _write_pointer(repo, same, request.message)
 

@@ -10,13 +10,17 @@ from gitdata.repo import DATA_REMOTE, MODELS_REMOTE, Repo
 from gitdata.storage import config
 
 IGNORED_EXTENSIONS = "/datasets/*/[0-9]*-????????/"
+IGNORED_PACKAGES = "/models/*/[0-9]*-????????/"  # what a real dvc delivers on the ledger branch
 IGNORED_TEMPORARY = f"{durable.TEMPORARY_PREFIX}*"
 ATTRIBUTES = "datasets/**/*.dvc text eol=lf linguist-generated"
 DVC_CONFIG = "[core]\n    analytics = false\n"
 DVC_IGNORED = "/config.local\n/tmp\n/cache\n"
 DVCIGNORE = "# Patterns of files dvc should ignore: https://dvc.org/doc/user-guide/dvcignore\n"
 FILES = {".dvc/config": DVC_CONFIG, ".dvc/.gitignore": DVC_IGNORED, ".dvcignore": DVCIGNORE}
-LINES = ((".gitignore", IGNORED_EXTENSIONS), (".gitignore", IGNORED_TEMPORARY), (".gitattributes", ATTRIBUTES))
+LINES = (
+    *((".gitignore", line) for line in (IGNORED_EXTENSIONS, IGNORED_PACKAGES, IGNORED_TEMPORARY)),
+    (".gitattributes", ATTRIBUTES),
+)
 
 
 def init(repo: Repo) -> list[str]:
@@ -71,6 +75,8 @@ def remote_to_derive(repo: Repo) -> str | None:
     path = _local_config(repo)
     before = path.read_text(errors="replace") if path.is_file() else ""
     text = before
+    if repo.blob_remote("data").name != DATA_REMOTE:
+        text = config.without_default(text, DATA_REMOTE)  # somebody named another since
     for remote, default in ((repo.blob_remote("data"), True), (repo.blob_remote("models"), False)):
         if remote.name in (DATA_REMOTE, MODELS_REMOTE):
             text = config.set_remote(text, remote.name, remote.url, default=default)

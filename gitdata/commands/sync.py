@@ -50,7 +50,7 @@ def push_refs(repo: Repo, git_remote: str, url: str, lines: Iterable[str], say: 
     pointers = list(dict.fromkeys([*tips, *named]))
     extensions = [e for path, content in pointers if (e := read_pointer(path, content))]
     for extension in (e for path, content in named if (e := read_pointer(path, content))):
-        _check_listed(repo, extension)
+        _check_listed(repo, extension, target)
     packages = [blob for path, content in pointers for blob in _package(path, content)]
     records = []
     if extensions:
@@ -181,13 +181,15 @@ def _blobs(repo: Repo, extensions: Sequence[Extension], say: Say) -> list[Blob]:
     return list(dict.fromkeys(blob for extension in extensions for blob in blobs_of(repo, extension)))
 
 
-def _check_listed(repo: Repo, extension: Extension) -> None:
-    """Raises DataUnavailable where DVC would deliver other files than the pointer lists, as after `dvc add` of a part.
-
-    What is not here came from the remote, and was looked at when it went there.
-    """
-    if not repo.missing_from_cache(extension, ()):
-        check_directory(repo, extension)
+def _check_listed(repo: Repo, extension: Extension, target: str) -> None:
+    """Raises DataUnavailable where DVC would deliver other files than the pointer lists: after `dvc add` of a part."""
+    if absent := repo.missing_from_cache(extension, ()):
+        remote = open_remote(repo, "data", target)
+        lost = remote.missing(absent)
+        remote.download(repo.cache, [blob for blob in absent if blob not in lost])
+        if lost:
+            return  # that it is nowhere refuses the push anyway
+    check_directory(repo, extension)
 
 
 def _upload(repo: Repo, purpose: Purpose, blobs: list[Blob], target: str | None, say: Say) -> tuple[int, str]:
@@ -213,6 +215,8 @@ def _deliver(repo: Repo, blob: Blob, target: Path) -> bool:
     if target.is_symlink() or target.exists():
         if not target.is_symlink() and target.is_file() and hash_file(target).sha256 == blob.sha256:
             return False
+        if target.is_symlink():
+            raise Mendable(f"'{target}' is a symbolic link; gitdata delivers files.", "Remove it.")
         raise Mendable(
             f"'{target}' was changed since it was checked out.",
             "Move it away; if it holds new rows, add them with `gitdata extend`.",

@@ -78,7 +78,14 @@ def blobs_of(repo: Repo, extension: Extension) -> list[Blob]:
 
 def package_files(repo: Repo, entry: Entry, say: Say = silent) -> dict[str, bytes]:
     """The verified files of a package by name."""
-    fetch_blobs(repo, [blob_of(file) for file in entry.version.files], "models", say)
+    try:
+        fetch_blobs(repo, [blob_of(file) for file in entry.version.files], "models", say)
+    except DataUnavailable as error:
+        name = f"{entry.version.model}@{entry.number}"
+        raise DataUnavailable(
+            f"The package of {name} cannot be had. {error.message}",
+            "Where it was trained, or used, `gitdata verify --remote --deep --repair` puts it back.",
+        ) from error
     return {file.path: repo.cache.read(blob_of(file)) for file in entry.version.files}
 
 

@@ -8,12 +8,13 @@ hashed before. With `deep` content is read and hashed, without it presence and s
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gitdata import durable
 from gitdata.commands.records import Record, Say, silent
-from gitdata.commands.transfer import check_directory, open_remote
+from gitdata.commands.transfer import check_directory, fetch_blobs, open_remote
 from gitdata.data import pointer, pointerfile
 from gitdata.data.chain import missing_parents
 from gitdata.data.ledger import Ledger
@@ -21,7 +22,7 @@ from gitdata.data.pointer import Extension
 from gitdata.errors import DataUnavailable, GitdataError
 from gitdata.repo import Purpose, Repo, blob_of, directory_blob
 from gitdata.snapshot import DATASETS, MODELS, ledger_of, read_pointer, read_retraction, refuse_links
-from gitdata.storage.cache import Blob
+from gitdata.storage.cache import Blob, directory_object
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,18 +234,34 @@ def _cache(repo: Repo, data: dict[Blob, str], held: _Held, options: Options, say
         problem = f"{name}: the blob {blob.md5} is {'corrupt' if present else 'missing'} in the cache."
         repaired = options.repair and _restore(repo, blob, purpose, name, held, say)
         yield Finding("cache", blob.md5, problem, "`gitdata verify --repair` looks for a good copy.", repaired)
-    yield from _directories(repo, held.extensions.values())
+    yield from _directories(repo, held.extensions.values(), options)
 
 
-def _directories(repo: Repo, extensions: Iterable[Extension]) -> Iterator[Finding]:
+def _directories(repo: Repo, extensions: Iterable[Extension], options: Options) -> Iterator[Finding]:
     """Directory objects that name other files than the pointer lists: DVC would deliver those."""
     for extension in extensions:
+        if (absent := repo.missing_from_cache(extension, ())) and options.remote:
+            with suppress(GitdataError):  # what cannot be had is a finding of the remote
+                fetch_blobs(repo, absent)
         if repo.missing_from_cache(extension, ()):
             continue
         try:
             check_directory(repo, extension)
         except DataUnavailable as error:
-            yield Finding("pointer", f"{extension.dataset}@{extension.version}", error.message, error.next_step)
+            repaired = options.repair and not repo.is_bare and _name_directory_anew(repo, extension)
+            name = f"{extension.dataset}@{extension.version}"
+            yield Finding("pointer", name, error.message, error.next_step, repaired)
+
+
+def _name_directory_anew(repo: Repo, extension: Extension) -> bool:
+    """The directory object follows from the listing and the sidecars: make it, and let the pointer name it."""
+    places = {file.place: blob_of(file) for file in repo.files_of(extension)}
+    blob, content = directory_object(places | {a.path: blob_of(a) for a in extension.sidecars})
+    repo.cache.add_bytes(content, directory=True)
+    directory = replace(extension.directory, md5=blob.md5.removesuffix(".dir"))
+    path = repo.top / DATASETS / extension.dataset / f"{extension.stem}.dvc"
+    durable.write(path, pointerfile.encode(replace(extension, directory=directory)))
+    return True
 
 
 def _restore(repo: Repo, blob: Blob, purpose: Purpose, name: str, held: _Held, say: Say) -> bool:

@@ -229,6 +229,8 @@ def _parse_yaml(text: str) -> Any:
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
 
+    if "meta" not in text and text.startswith(("outs:", "deps:", "md5:", "frozen:", "wdir:")):
+        raise PointerError("it was made by DVC and says nothing of an extension; it belongs elsewhere")
     if "meta" not in text or len(text) > 16 * INLINE_BYTES:
         raise PointerError("it is neither JSON nor YAML")
     try:

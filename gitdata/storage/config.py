@@ -67,15 +67,19 @@ def parse(text: str, source: str = ".dvc/config") -> dict[str, dict[str, str]]:
     }
 
 
-def effective(committed: str | None, machine: Sequence[str]) -> Config:
-    """`machine` texts in order (system, user, clone; later ones win) over what is allowed of `committed`."""
+def effective(committed: str | None, machine: Sequence[str], derived: str = "") -> Config:
+    """`machine` texts in order (system, user, clone; later ones win) over what is allowed of `committed`.
+
+    `derived`: the name of the default that gitdata wrote itself, where nobody had named one; it yields to any other.
+    """
     remotes: dict[str, dict[str, str]] = {}
     default: str | None = None
     texts = [(committed, True)] if committed is not None else []
     for text, is_committed in [*texts, *((text, False) for text in machine)]:
         for section, options in parse(text).items():
             if section == "core":
-                default = options.get("remote", default)
+                named = options.get("remote")
+                default = named if named and (named != derived or default is None) else default
             elif name := _remote_name(section):
                 allowed = _allowed(name, options) if is_committed else options
                 remotes.setdefault(name, {}).update(allowed)
@@ -88,10 +92,23 @@ def set_remote(text: str, name: str, url: str, *, default: bool) -> str:
     if default:
         sections.setdefault("core", {})["remote"] = name
     sections.setdefault(f'remote "{name}"', {})["url"] = url
+    return _encode(sections)
+
+
+def _encode(sections: Mapping[str, Mapping[str, str]]) -> str:
     return "".join(
         f"[{_quoted(section)}]\n" + "".join(f"    {key} = {value}\n" for key, value in options.items())
         for section, options in sections.items()
     )
+
+
+def without_default(text: str, name: str) -> str:
+    """`text` without the default remote where that is `name`."""
+    sections = parse(text, "config.local")
+    if sections.get("core", {}).get("remote") != name:
+        return text
+    del sections["core"]["remote"]
+    return _encode({section: options for section, options in sections.items() if options})
 
 
 def machine_files() -> list[Path]:

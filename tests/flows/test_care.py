@@ -291,3 +291,57 @@ def test_completion_completes(clone: Clone) -> None:
         check=False,
     )
     assert done.stdout.split() == ["push", "pull"]
+
+
+# --- what a real dvc, or a lost cache, leaves ----------------------------------------------------------------
+
+
+def test_a_pointer_that_names_another_directory_is_not_pushed_and_is_mended(based: World) -> None:
+    """As after `dvc add` of a part of an extension: also where the cache has lost the directory object since."""
+    from gitdata.storage.cache import Blob, directory_object
+
+    clone, cache = based.clone, based.clone.repo.cache
+    pointer = max((clone.path / "datasets" / "lattice").glob("1.1.0-*.dvc"))
+    before = pointer.read_text()
+    blob, content = directory_object({"train/b.csv": Blob("0" * 32, 1)})
+    cache.add_bytes(content, directory=True)
+    based.server.repo.blob_remote("data")
+    place = based.server.store / "files" / "md5" / blob.md5[:2] / blob.md5[2:]
+    place.parent.mkdir(exist_ok=True)
+    place.write_bytes(content)
+    document = json.loads(before)
+    document["outs"][0]["md5"] = blob.md5
+    pointer.write_text(json.dumps(document, indent=2, sort_keys=True) + "\n")
+    clone.commit("another directory")
+    for lost in (False, True):
+        if lost:
+            cache.path(blob).unlink()
+        assert "does not name the files" in clone.push("origin", "HEAD:main", ok=False)
+    assert ("pointer", False) in findings(clone, "--remote", code=1)
+    assert ("pointer", True) in findings(clone, "--remote", "--repair", code=0)
+    assert pointer.read_text() == before
+
+
+def test_what_the_cache_lost_before_a_push_is_put_back_by_extending_again(based: World) -> None:
+    clone, source = based.clone, based.lattice("c", 3, 4)
+    clone.gitdata("extend", "lattice", source, "-m", "c")
+    shutil.rmtree(clone.path / ".dvc" / "cache")
+    assert "neither in the cache" in clone.push("origin", "HEAD:main", ok=False)
+    assert "is back" in clone.gitdata("extend", "lattice", source, "-m", "c", code=2).err
+    clone.push("origin", "HEAD:main")
+    assert "Nothing was changed" in clone.gitdata("extend", "lattice", source, "-m", "c", code=2).err
+
+
+def test_a_default_remote_that_is_committed_later_takes_over_from_the_derived_one(based: World) -> None:
+    clone, store = based.clone, based.root / "store"
+    store.mkdir()
+    local = clone.path / ".dvc" / "config.local"
+    assert "remote = gitdata" in local.read_text()
+    with (clone.path / ".dvc" / "config").open("a") as config:
+        config.write(f"    remote = shared\n['remote \"shared\"']\n    url = {store}\n")
+    clone.commit("a store of our own")
+    clone.gitdata("extend", "lattice", based.lattice("c", 3, 4), "-m", "c")
+    clone.push("origin", "HEAD:main")
+    assert len(list(store.rglob("*.dir"))) == 2 + 1
+    clone.gitdata("init")
+    assert "remote = gitdata\n" not in local.read_text()

@@ -35,19 +35,23 @@ def open_store(filesystem: Any, path: str, url: str) -> Place:
     import asyncssh
 
     filesystem.fs_args.update(known_hosts=(), agent_forwarding=False)  # (): those of ~/.ssh
-    host = filesystem.fs_args["host"]
+    host, port = filesystem.fs_args["host"], filesystem.fs_args.get("port")
     try:
-        filesystem.info("/")  # connects, and opens a channel for files
+        filesystem.fs.client  # noqa: B018  # it connects
     except asyncssh.HostKeyNotVerifiable as error:
         raise Mendable(
             f"The remote {url} is not trusted: the key of the host '{host}' is unknown, or not the one that is known.",
-            f"Check it and let `ssh {host}` add it to ~/.ssh/known_hosts.",
+            f"Check it and let `ssh {f'-p {port} ' if port else ''}{host}` add it to ~/.ssh/known_hosts.",
         ) from error
     except PermissionError as error:
         raise TryAgain(
             f"The remote {url} does not let you in: {error}.",
             "Check key and user in ~/.ssh/config (GIT_SSH_COMMAND is for git alone), then run the same command again.",
         ) from error
+    except ValueError as error:  # asyncssh's errors of configuration and keys
+        raise Mendable(f"The remote {url} cannot be reached: {error}.", "Mend ~/.ssh/config, or the key.") from error
+    try:
+        filesystem.info("/")
     except (asyncssh.SFTPConnectionLost, ValueError) as error:  # the host of a forge, or a forced command
         raise Mendable(
             f"The host '{host}' lets you use git but no files (SFTP), so {url} cannot be the place for blobs.",

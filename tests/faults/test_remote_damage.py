@@ -25,13 +25,10 @@ MODEL = '[data]\ndataset = "d"\noutputs = ["y"]\n[network]\nlayers = [{ dense = 
 def published(tmp_path_factory: pytest.TempPathFactory) -> World:
     """A server that holds a dataset of two extensions, and a second clone that has fetched no blob; to be copied."""
     world = World.make(tmp_path_factory.mktemp("published"))
-    for name, command in (("base", "add"), ("more", "extend")):
-        rows = "".join(
-            f"{n},{n * len(name)},{name[0] == 'b'}\n".replace("True", "1").replace("False", "2") for n in range(9)
-        )
+    for name, command in (("base", ["add", "d", "--outputs", "y"]), ("more", ["extend", "d"])):
         path = world.root / f"{name}.csv"
-        path.write_text(f"a,b,y\n{rows}")
-        world.clone.gitdata(command, "d", path, *(["--outputs", "y"] if command == "add" else []), "-m", name)
+        path.write_text("a,b,y\n" + "".join(f"{n},{len(path.name) + n % 3},{int(name == 'base')}\n" for n in range(9)))
+        world.clone.gitdata(*command, path, "-m", name)
     world.clone.declare("m", MODEL)
     world.clone.commit("model")
     world.clone.push("-o", "gitdata.skip", "origin", "main")

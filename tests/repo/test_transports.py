@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import getpass
+import hashlib
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -16,9 +18,7 @@ from servers import SshServer
 from world import Clone, Server, World, fingerprint, run
 
 pytestmark = pytest.mark.slow
-
-TRANSPORTS = ("path", "SSH URL", "scp-like", "HTTP", "HTTP, store committed")
-OVER_A_WIRE = ("SSH URL", "HTTP")
+USER = getpass.getuser()
 
 
 def connect(world: World, transport: str, request: pytest.FixtureRequest) -> str:
@@ -49,21 +49,12 @@ def configure(path: Path, store: str) -> None:
     path.write_text(f"[core]\n    remote = store\n['remote \"store\"']\n    url = {store}\n")
 
 
-def clone_from(world: World, url: str, transport: str) -> Clone:
-    other = Clone(world.root / "second")
-    run("git", "clone", "--quiet", url, other.path, cwd=world.root)
-    other.gitdata("init")
-    if transport == "HTTP":
-        configure(other.path / ".dvc" / "config.local", str(world.server.store))
-    return other
-
-
 def stored(world: World) -> set[str]:
     """The names of the blobs in the server's store, packages aside."""
     return {path.parent.name + path.name for path in (world.server.store / "files").rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("transport", TRANSPORTS)
+@pytest.mark.parametrize("transport", ["path", "SSH URL", "HTTP, store committed"])
 def test_blobs_go_before_refs_the_server_retrains_and_a_second_clone_gets_all(
     world: World, transport: str, request: pytest.FixtureRequest
 ) -> None:
@@ -79,24 +70,25 @@ def test_blobs_go_before_refs_the_server_retrains_and_a_second_clone_gets_all(
     assert {Path(name).parent.name + Path(name).name for name in there_first} == stored(world)
     assert any(name.endswith(".dir") for name in stored(world))
     world.server.wait()
-    world.clone.gitdata("fetch")
     (champion,) = world.clone.gitdata("models", "--json").records
     assert champion["champion"]
-    second = clone_from(world, url, transport)
-    second.gitdata("fetch")
-    for clone in (world.clone, second):
-        clone.gitdata("checkout", "lattice")
-        clone.gitdata("predict", "lattice", world.lattice("new", 20, 21), "-o", "predicted.csv")
-    here, there = (
-        {str(Path(name).relative_to(c.path)): digest for name, digest in fingerprint(c.path / "datasets").items()}
-        for c in (world.clone, second)
-    )
-    assert here == there
-    assert sum(name.endswith(".csv") for name in there) == 2
-    assert (second.path / "predicted.csv").read_text() == (world.clone.path / "predicted.csv").read_text()
+    world.clone.gitdata("checkout", "lattice")
+    second = Clone(world.root / "second")
+    run("git", "clone", "--quiet", url, second.path, cwd=world.root)
+    second.gitdata("init")
+    second.gitdata("pull", "lattice")
+    assert delivered(second) == delivered(world.clone)
+    assert sum(name.endswith(".csv") for name in delivered(second)) == 2
+    second.gitdata("predict", "lattice", world.lattice("new", 20, 21), "-o", "predicted.csv")
+    assert len((second.path / "predicted.csv").read_text().splitlines()) == 1 + 16
 
 
-@pytest.mark.parametrize("transport", OVER_A_WIRE)
+def delivered(clone: Clone) -> dict[str, str]:
+    found = fingerprint(clone.path / "datasets")
+    return {Path(name).relative_to(clone.path).as_posix(): digest for name, digest in found.items()}
+
+
+@pytest.mark.parametrize("transport", ["scp-like", "HTTP"])
 def test_many_refs_deletions_force_and_no_op_pushes_over_a_wire(
     world: World, transport: str, request: pytest.FixtureRequest
 ) -> None:
@@ -139,7 +131,7 @@ def refs(server: Server) -> dict[str, str]:
     return dict(line.split(" ") for line in listed)
 
 
-@pytest.mark.parametrize("transport", OVER_A_WIRE)
+@pytest.mark.parametrize("transport", ["SSH URL", "HTTP"])
 def test_a_server_that_is_away_is_exit_5_and_changes_nothing(
     world: World, transport: str, request: pytest.FixtureRequest
 ) -> None:
@@ -195,6 +187,11 @@ def mistaken(server: SshServer) -> dict[str, object]:
     return {"UserKnownHostsFile": server.folder / "other"}
 
 
+def no_key(server: SshServer) -> dict[str, object]:
+    (server.folder / "no-key").write_text("-----BEGIN OPENSSH PRIVATE KEY-----\nx\n")
+    return {"IdentityFile": server.folder / "no-key"}
+
+
 def public(key: Path) -> str:
     return key.with_suffix(".pub").read_text()
 
@@ -205,6 +202,7 @@ def public(key: Path) -> str:
         (git_alone, 2, "dvc remote add -d"),
         (unknown, 2, "known_hosts"),
         (mistaken, 2, "known_hosts"),
+        (no_key, 2, "~/.ssh/config"),
         (nobody, 5, "~/.ssh/config"),
         (read_only, 5, "Permission denied"),
     ],
@@ -233,15 +231,12 @@ def test_a_host_without_sftp_names_dvc_remote_add(world: World, based: Clone, tm
     assert refs(world.server) == {}
 
 
-@pytest.mark.parametrize(
-    "url", ["server:{}", "root@server:{}", "ssh://root@server{}", "ssh://server{}/", "ssh://server/{}"]
-)
-def test_every_way_to_write_the_whole_path_leads_to_the_same_store(world: World, based: Clone, url: str) -> None:
-    import getpass
-
-    based.git("remote", "set-url", "origin", url.replace("root", getpass.getuser()).format(world.server.path))
-    based.push()
-    assert len(stored(world)) == 3
+def test_every_way_to_write_the_whole_path_leads_to_the_same_store(world: World, based: Clone) -> None:
+    for url in (f"{USER}@server:{{}}", f"ssh://{USER}@server{{}}", "ssh://server{}/", "ssh://server/{}"):
+        based.git("remote", "set-url", "origin", url.format(world.server.path))
+        assert based.gitdata("push", "--json").records[0]["bytes"] > 0
+        assert len(stored(world)) == 3
+        shutil.rmtree(world.server.store)
 
 
 def test_an_address_with_a_port_and_a_path_with_a_space_need_no_alias(
@@ -268,11 +263,11 @@ def test_the_store_lies_where_git_finds_the_repository(world: World, based: Clon
     assert not (beside.path / "gitdata").exists()
 
 
-@pytest.mark.parametrize("path", ["{}/nowhere.git", "{}/not/there/at/all.git"])
-def test_nothing_is_made_where_there_is_no_repository(world: World, based: Clone, path: str) -> None:
+def test_nothing_is_made_where_there_is_no_repository(world: World, based: Clone) -> None:
     before = sorted(world.root.iterdir())
-    based.git("remote", "set-url", "origin", "ssh://server" + path.format(world.root))
-    assert "is no git repository" in based.gitdata("push", code=5).err
+    for path in ("nowhere.git", "not/there/at/all.git"):
+        based.git("remote", "set-url", "origin", f"ssh://server{world.root}/{path}")
+        assert "is no git repository" in based.gitdata("push", code=5).err
     assert sorted(world.root.iterdir()) == before
 
 
@@ -284,16 +279,14 @@ def test_a_store_is_not_made_in_a_folder_that_is_missing(world: World, based: Cl
     assert len(list((world.root / "store").rglob("*.dir"))) == 1
 
 
-@pytest.mark.parametrize("url", ["server:{}", "ssh://server/~/{}", "server:~/{}", "server:~root/{}"])
-def test_a_path_below_the_login_folder_is_a_forges_and_names_dvc_remote_add(
-    world: World, based: Clone, url: str
-) -> None:
-    login = Path("~" + psutil.Process().username()).expanduser()
-    based.git("remote", "set-url", "origin", url.format(os.path.relpath(world.server.path, login)))
-    assert "refs/heads" not in based.git("ls-remote", "origin")  # git reaches it
-    for said in (based.gitdata("push", code=2).err, based.push(ok=False), based.gitdata("init").out):
-        assert "dvc remote add -d" in said
-        assert "HOST:/PATH" in said
+def test_a_path_below_the_login_folder_is_a_forges_and_names_dvc_remote_add(world: World, based: Clone) -> None:
+    below = os.path.relpath(world.server.path, Path(f"~{USER}").expanduser())
+    for url in (f"server:{below}", f"ssh://server/~/{below}"):
+        based.git("remote", "set-url", "origin", url)
+        based.git("ls-remote", "origin")  # git reaches it
+        for said in (based.gitdata("push", code=2).err, based.push(ok=False), based.gitdata("init").out):
+            assert "dvc remote add -d" in said
+            assert "HOST:/PATH" in said
     assert not world.server.store.exists()
 
 
@@ -312,38 +305,40 @@ def test_the_store_of_a_groups_repository_belongs_to_the_group(world: World, bas
     assert world.server.store.stat().st_mode & 0o2020 == 0
 
 
-@pytest.mark.parametrize("victim", ["the client", "the connection"])
 def test_an_upload_that_is_cut_off_leaves_nothing_under_a_blobs_name(
-    world: World, based: Clone, ssh_server: SshServer, victim: str
+    world: World, based: Clone, ssh_server: SshServer
 ) -> None:
     based.git("remote", "set-url", "origin", f"server:{world.server.path}")
-    based.push()
-    before = stored(world)
     large = world.root / "incoming" / "large.csv"
-    line = "1234567890,0.123456789,-1234567890.5,12345678901234567890\n"
-    large.write_text("a,b,c,d\n" + line * 2_500_000)
+    large.write_text("a,b,c,d\n" + "1234567890,0.123456789,-1234567890.5,12345678901234567890\n" * 1_000_000)
     based.gitdata("add", "large", large, "-m", "large")
-    command = [sys.executable, "-P", "-m", "gitdata", "push", "large"]
-    client = subprocess.Popen(command, cwd=based.path, stderr=subprocess.PIPE, text=True)
-    while not any(path.stat().st_size for path in world.server.store.rglob(".*.tmp")):
-        assert client.poll() is None, "it was faster than we could look"
-    if victim == "the client":
-        client.kill()
-    else:
-        for session in psutil.Process(ssh_server.pid).children(recursive=True):
-            session.kill()
-    with closing(client.stderr):
-        said = client.stderr.read()
-    assert client.wait() == (-9 if victim == "the client" else 5), said
-    new = {name for name in stored(world) if not name.endswith(".tmp")} - before
-    assert not any(name.endswith(".dir") for name in new)
-    for path in world.server.store.rglob("*"):
-        if path.parent.name + path.name in new:
-            assert path.stat().st_size < large.stat().st_size  # a small blob, sent whole beside the large one
+    content = hashlib.md5(large.read_bytes()).hexdigest()
+    for victim in ("client", "connection"):
+        command = [sys.executable, "-P", "-m", "gitdata", "push", "large"]
+        with subprocess.Popen(command, cwd=based.path, stderr=subprocess.PIPE, text=True) as client:
+            while not any(path.stat().st_size for path in world.server.store.rglob(".*.tmp")):
+                assert client.poll() is None, "it was faster than we could look"
+            if victim == "client":
+                client.kill()
+            end_sessions(ssh_server)
+            said = client.communicate()[1]
+        assert client.returncode == (-9 if victim == "client" else 5), said
+        parts = list(world.server.store.rglob(".*.tmp"))
+        assert 0 < max(part.stat().st_size for part in parts) < large.stat().st_size
+        for part in parts:
+            part.unlink()
+        assert content not in stored(world)
+        assert not any(name.endswith(".dir") for name in stored(world))
     based.gitdata("push", "large")
-    clone_from(world, str(world.server.path), "path")
-    other = Clone(world.root / "second")
-    other.git("pull", "--quiet", str(based.path), "main")
-    other.gitdata("checkout", "large")
-    (delivered,) = (other.path / "datasets" / "large").rglob("large.csv")
-    assert delivered.stat().st_size == large.stat().st_size
+    for path in (world.server.store / "files").rglob("*"):
+        if path.is_file():
+            name = (path.parent.name + path.name).removesuffix(".dir")
+            assert hashlib.md5(path.read_bytes()).hexdigest() == name
+    assert content in stored(world)
+
+
+def end_sessions(server: SshServer) -> None:
+    sessions = psutil.Process(server.pid).children(recursive=True)
+    for session in sessions:
+        session.kill()
+    psutil.wait_procs(sessions)

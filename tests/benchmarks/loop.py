@@ -90,7 +90,7 @@ def timed(module, name, label):
 from gitdata.commands import train as command
 from gitdata.repo import Repo
 timed(command, "_prepare", "reading git, checking the declaration")
-timed(command, "_prepare_training", "setting up JAX")
+timed(command, "prepare_training", "setting up JAX")
 import jax, flax.nnx, optax
 from gitdata.training import methods
 marks["importing JAX, Flax, Optax"] = time.perf_counter() - start

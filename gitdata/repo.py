@@ -56,6 +56,11 @@ class Repo:
         return self.git.work_tree is None
 
     @property
+    def is_shared(self) -> bool:
+        """Whether several users write to this repository (git's core.sharedRepository)."""
+        return self.git.config("core.sharedrepository") not in (None, "false", "umask", "0")
+
+    @property
     def state(self) -> Path:
         """What belongs to this clone only: jobs, locks, stamps."""
         return self.git.common / "gitdata"

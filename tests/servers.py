@@ -75,6 +75,7 @@ def ssh_server(folder: Path, home: Path, *, sftp: bool = True) -> Iterator[SshSe
     """An sshd that lets in whoever has `folder/key`; without `sftp` it serves git alone."""
     if SSHD is None:
         pytest.skip("sshd is not installed (Debian: apt-get install openssh-server)")
+    pytest.importorskip("dvc_ssh", reason="gitdata[ssh] is not installed")
     folder.mkdir(parents=True, exist_ok=True)
     (home / ".ssh").mkdir(exist_ok=True, mode=0o700)
     if os.geteuid() == 0:

@@ -233,7 +233,7 @@ def _jobs(repo: Repo) -> Iterator[Check]:
         yield Check("jobs", "finding", message, "Run `gitdata run --once`.")
     elif jobs and jobs[-1].state == "failed":
         results = [
-            result["message"] for result in jobs[-1].record.get("results", []) if result["exit_code"] not in (0, 6)
+            result["message"] for result in jobs[-1].record.get("results", []) if result.get("exit_code") not in (0, 6)
         ]
         message = f"The last job failed: {(results or ['no reason is recorded'])[0]}"
         yield Check("jobs", "finding", message, f"See `gitdata logs {jobs[-1].id}`.")

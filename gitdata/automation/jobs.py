@@ -131,9 +131,13 @@ class Spool:
         """Put back what a killed runner left running. Only the holder of the runner's lock may call this."""
         stale = self.ids("running")
         for id in stale:
-            durable.make_folder(self.folder / "pending")
-            durable.rename(self._path("running", id), self._path("pending", id))
+            self.put_back(id)
         return stale
+
+    def put_back(self, id: str) -> None:
+        """Let a running job wait again."""
+        durable.make_folder(self.folder / "pending")
+        durable.rename(self._path("running", id), self._path("pending", id))
 
     def log_path(self, id: str) -> Path:
         self.logs.mkdir(parents=True, exist_ok=True)

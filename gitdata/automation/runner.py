@@ -7,6 +7,8 @@ JAX must not be forked, and a crash there is no crash here.
 
 from __future__ import annotations
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -25,14 +27,20 @@ from gitdata.snapshot import LEDGER_BRANCH
 from gitdata.storage.git import scrubbed_environment
 
 STAMP = "settled"
+STARTED_BY = "GITDATA_STARTED_BY"  # the process id of the runner
 ROUNDS = 5
 LOOK_EVERY = 0.2  # seconds between two looks whether somebody cancelled
 GRACE = 10.0  # seconds that a training has to clean up
 
 
 def run(repo: Repo, *, once: bool) -> int:
-    """Work through the spool; the number of jobs that were finished. Without `once`, go on until interrupted."""
-    finished = 0
+    """Work through the spool; the number of jobs that were finished. Without `once`, go on until interrupted.
+
+    Where no job waits but something is pending, after a training that failed or was cancelled, it is asked for again.
+    """
+    finished, spool = 0, Spool(repo.state)
+    if not spool.ids("pending") and not spool.ids("running") and (unsettled := _unsettled(repo)):
+        spool.add([f"refs/heads/{branch}" for branch in unsettled])  # what a job failed at, or nobody asked for
     while True:
         finished += _drain(repo)
         if once:
@@ -67,10 +75,35 @@ def _work(repo: Repo, spool: Spool) -> int:
             results = train_pending(repo, log, partial(spool.cancelled_by, batch))
         for other in batch[1:]:
             spool.log_path(other).write_text(f"Ran together with job {batch[0]}: see its log.\n")
+        who = spool.cancelled_by(batch)
         for id in batch:
-            spool.finish(id, results, started)
-        finished += len(batch)
+            if who and not spool.cancelled_by([id]):
+                spool.put_back(id)  # it ran together with one that was cancelled; nobody cancelled this one
+            else:
+                spool.finish(id, results, started)
+                finished += 1
     return finished
+
+
+def cancel(repo: Repo, id: str, who: str) -> bool:
+    """Cancel a job; False if it has ended. One whose runner was killed has nobody to ask, so it ends at once."""
+    from filelock import FileLock, Timeout
+
+    spool = Spool(repo.state)
+    try:
+        with FileLock(repo.state / "runner.lock", timeout=0):
+            spool.take_over()
+            return spool.cancel(id, who)
+    except Timeout:
+        return spool.cancel(id, who)
+
+
+def end_with_the_runner() -> None:
+    """In a training that a runner started: end when the runner does, also by `kill -9`, so that none is left over."""
+    import ctypes
+
+    if sys.platform == "linux" and os.environ.get(STARTED_BY) == str(os.getppid()):
+        ctypes.CDLL(None).prctl(1, signal.SIGTERM)  # PR_SET_PDEATHSIG
 
 
 def train_pending(repo: Repo, log: IO[bytes], cancelled_by: Callable[[], str | None]) -> list[ModelResult]:
@@ -105,7 +138,7 @@ def _train(repo: Repo, wanted: Deployment, log: IO[bytes], cancelled_by: Callabl
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=subprocess.STDOUT,
-        env=scrubbed_environment({"GITDATA_PROGRESS": "1"}),
+        env=scrubbed_environment({"GITDATA_PROGRESS": "1", STARTED_BY: str(os.getpid())}),
     )
     who = _wait(process, cancelled_by)
     seconds = time.monotonic() - started
@@ -149,9 +182,15 @@ def _summary(lines: list[str]) -> str:
 
 def _settled(repo: Repo) -> list[str]:
     """A line for each branch with nothing left to do, by the ledger that stands in it."""
+    unsettled = _unsettled(repo)
+    return [_line(repo, branch, commit) for branch, commit in sorted(tips(repo).items()) if branch not in unsettled]
+
+
+def _unsettled(repo: Repo) -> list[str]:
+    """The branches with something left to do."""
     ledger = repo.ledger_commit()
-    unsettled = {d.commit for d in deployments(repo) if d.problem or not _is_settled(repo, d, ledger)}
-    return [_line(repo, branch, commit) for branch, commit in sorted(tips(repo).items()) if commit not in unsettled]
+    commits = {d.commit for d in deployments(repo) if d.problem or not _is_settled(repo, d, ledger)}
+    return [branch for branch, commit in sorted(tips(repo).items()) if commit in commits]
 
 
 def _line(repo: Repo, branch: str, commit: str) -> str:

@@ -37,10 +37,12 @@ def train(
     as_json: Json = False,
 ) -> None:
     """Train on what is unseen, test, record. Restores the last clean version; tests against the champion."""
+    from gitdata.automation.runner import end_with_the_runner
     from gitdata.commands.train import Options
     from gitdata.commands.train import train as run
     from gitdata.report.tables import training_lines
 
+    end_with_the_runner()
     options = Options(at, data, tuple(method) if method else None, force, dry_run)
     record = run(open_repo(), model, options, say)
     show_records([record], as_json, lambda: print_lines(training_lines(record)))

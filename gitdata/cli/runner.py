@@ -58,13 +58,16 @@ def cancel(
     """Stop a job. What it trained is dropped; the next push, or `gitdata run`, asks again."""
     import getpass
 
+    from gitdata.automation import runner
     from gitdata.automation.jobs import Spool
 
-    spool = Spool(open_repo().state)
+    repo = open_repo()
+    spool = Spool(repo.state)
     found = spool.job(job)
-    if not spool.cancel(found.id, getpass.getuser()):
+    if not runner.cancel(repo, found.id, getpass.getuser()):
         raise Mendable(f"The job {found.id} has ended already ({found.state}).", f"See `gitdata logs {found.id}`.")
-    print(f"{found.id}: " + ("cancelled" if found.state == "pending" else "its training is being stopped"))
+    ended = spool.job(found.id).state == "failed"
+    print(f"{found.id}: " + ("cancelled" if ended else "its training is being stopped"))
 
 
 @app.command()

@@ -60,7 +60,10 @@ Dedupe = Annotated[bool, typer.Option("--dedupe", help="Leave out rows that the 
 def open_repo() -> Repo:
     from gitdata.repo import Repo
 
-    return Repo(Path.cwd())
+    repo = Repo(Path.cwd())
+    if repo.is_bare and repo.is_shared:
+        os.umask(os.umask(0o077) & ~0o070)  # what we write is the group's too, as git's own files are
+    return repo
 
 
 def say(message: str) -> None:

@@ -26,8 +26,7 @@ def open_remote(repo: Repo, purpose: Purpose, git_remote: str | None = None) -> 
     """The DVC remote that belongs to a git remote."""
     from gitdata.storage.remote import Remote
 
-    shared = repo.git.config("core.sharedrepository") not in (None, "false", "umask", "0")
-    return Remote(repo.blob_remote(purpose, git_remote), repo.top / ".dvc", shared=shared)
+    return Remote(repo.blob_remote(purpose, git_remote), repo.top / ".dvc", shared=repo.is_shared)
 
 
 def fetch_blobs(repo: Repo, blobs: Iterable[Blob], purpose: Purpose = "data", say: Say = silent) -> int:

@@ -7,7 +7,7 @@ hashed before. With `deep` content is read and hashed, without it presence and s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -21,7 +21,7 @@ from gitdata.data.ledger import Ledger
 from gitdata.data.pointer import Extension
 from gitdata.errors import DataUnavailable, GitdataError
 from gitdata.repo import Purpose, Repo, blob_of, directory_blob
-from gitdata.snapshot import DATASETS, MODELS, ledger_of, read_pointer, read_retraction, refuse_links
+from gitdata.snapshot import DATASETS, MODELS, ledger_of, read_pointer, read_retraction
 from gitdata.storage.cache import Blob, directory_object
 
 
@@ -69,6 +69,7 @@ def verify(repo: Repo, options: Options, say: Say = silent) -> list[Record]:
     files = _files(repo)
     held = _Held()
     findings = [
+        *_links(repo),
         *_pointers(repo, files, held, options),
         *_retractions(files),
         *_chains(repo, held.extensions),
@@ -94,21 +95,30 @@ def verify(repo: Repo, options: Options, say: Say = silent) -> list[Record]:
 # --- what git holds ------------------------------------------------------------------------------------------
 
 
-def _files(repo: Repo) -> dict[str, bytes]:
-    """Pointers and retractions: of the work tree, or on a server of every branch."""
+def _files(repo: Repo) -> list[tuple[str, bytes]]:
+    """Pointers and retractions: of the work tree, or on a server of every branch; one path may hold several things."""
     if not repo.is_bare:
-        return repo.work_tree_files()
-    files: dict[str, bytes] = {}
-    for branch, commit in repo.git.branches().items():
-        if not branch.startswith("gitdata/"):
-            refuse_links([e.path for e in repo.git.tree(commit, DATASETS) if e.mode == "120000"])
-            files |= repo.git.files(commit, DATASETS)
-    return files
+        return sorted(repo.work_tree_files().items())
+    return sorted({pair for commit in _commits(repo) for pair in repo.git.files(commit, DATASETS).items()})
 
 
-def _pointers(repo: Repo, files: Mapping[str, bytes], held: _Held, options: Options) -> Iterator[Finding]:
+def _commits(repo: Repo) -> list[str]:
+    """The branches that people work on."""
+    return [commit for branch, commit in repo.git.branches().items() if not branch.startswith("gitdata/")]
+
+
+def _links(repo: Repo) -> Iterator[Finding]:
+    """Symbolic links among the pointers of a server's branches; in a work tree nothing is read beside one."""
+    entries = [entry for commit in _commits(repo) for entry in repo.git.tree(commit, DATASETS)] if repo.is_bare else []
+    for path in sorted({entry.path for entry in entries if entry.mode == "120000"}):
+        yield Finding(
+            "pointer", path, f"{path} is a symbolic link; gitdata follows none.", "Replace it by a plain file."
+        )
+
+
+def _pointers(repo: Repo, files: Sequence[tuple[str, bytes]], held: _Held, options: Options) -> Iterator[Finding]:
     """Pointers that cannot be read, or are not in their one valid encoding."""
-    for path, content in sorted(files.items()):
+    for path, content in files:
         try:
             extension = read_pointer(path, content)
         except DataUnavailable as error:
@@ -146,8 +156,8 @@ def _good_copy(repo: Repo, path: str) -> Extension | None:
     return None
 
 
-def _retractions(files: Mapping[str, bytes]) -> Iterator[Finding]:
-    for path, content in sorted(files.items()):
+def _retractions(files: Sequence[tuple[str, bytes]]) -> Iterator[Finding]:
+    for path, content in files:
         try:
             read_retraction(path, content)
         except DataUnavailable as error:

@@ -198,6 +198,8 @@ class Cache:
         if self.shared:
             _make_shared(self.path(blob).parent)
         staged.place(self.path(blob), BLOB_MODE)
+        if self.shared:
+            self.path(blob).chmod(BLOB_MODE)  # whatever the umask of whoever pushes
 
     @contextmanager
     def _staging(self, size: int) -> Iterator[durable.Staged]:

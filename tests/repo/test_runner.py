@@ -133,3 +133,78 @@ def test_two_publishers_at_once_lose_nothing(world: World) -> None:
         out, err = process.communicate()
         assert process.returncode == 0, (out, err)
     assert sorted((v["model"], v["champion"]) for v in world.server.ledger()) == [("one", True), ("two", True)]
+
+
+def failing_then_mended(world: World) -> str:
+    """A push whose training fails, since a blob on the server is gone, and which is then put back; the job."""
+    world.clone.declare()
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 20), "--test", "0.2", "-m", "base")
+    world.clone.commit("model")
+    world.clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
+    lost = max((world.server.store / "files").rglob("*"), key=lambda path: path.is_file() and path.stat().st_size)
+    content = lost.read_bytes()
+    lost.unlink()
+    id = world.server.spool.add(["refs/heads/main"])
+    world.server.gitdata("run", "--once")
+    assert world.server.spool.job(id).state == "failed"
+    lost.write_bytes(content)
+    return id
+
+
+def test_run_asks_again_for_what_a_job_failed_at(world: World) -> None:
+    failing_then_mended(world)
+    assert world.server.gitdata("run", "--once").out == "1 job done\n"
+    assert [v["champion"] for v in world.server.ledger()] == [True]
+    assert world.server.gitdata("run", "--once").out == "0 jobs done\n"
+
+
+def test_a_job_whose_runner_was_killed_is_cancelled_at_once_and_taints_no_later_one(world: World) -> None:
+    spool = world.server.spool
+    failing_then_mended(world)
+    stale = spool.add(["refs/heads/main"])
+    assert spool.start(stale)  # and then the runner was killed
+    assert world.server.gitdata("cancel", stale).out == f"{stale}: cancelled\n"
+    spool.add(["refs/heads/main"])
+    assert world.server.gitdata("run", "--once").out == "1 job done\n"
+    assert spool.jobs()[-1].state == "done"
+    assert len(world.server.ledger()) == 1
+
+
+def test_a_training_ends_with_its_runner(world: World) -> None:
+    import psutil
+    from world import wait_for
+
+    world.clone.declare(**{"epochs = 20": "epochs = 200000"})
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 30), "--test", "0.2", "-m", "base")
+    world.clone.commit("model")
+    world.clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
+    id = world.server.spool.add(["refs/heads/main"])
+    command = [sys.executable, "-P", "-m", "gitdata", "run", "--once"]
+    runner = subprocess.Popen(command, cwd=world.server.path, stdout=subprocess.DEVNULL, start_new_session=True)
+    log = world.server.spool.log_path(id)
+    wait_for(lambda: log.exists() and b"Training from scratch" in log.read_bytes())
+    (training,) = psutil.Process(runner.pid).children()
+    runner.kill()  # the runner alone, not its group
+    runner.wait()
+    wait_for(lambda: not training.is_running() or training.status() == psutil.STATUS_ZOMBIE)
+    world.server.gitdata("cancel", id)
+
+
+def test_in_a_shared_repository_everything_belongs_to_the_group(world: World) -> None:
+    world.server.git("config", "core.sharedRepository", "group")
+    subprocess.run(["chmod", "-R", "g+ws", world.server.path], check=True)  # as `git init --shared` has it
+    world.clone.declare()
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 20), "--test", "0.2", "-m", "base")
+    world.clone.commit("model")
+    before = os.umask(0o077)
+    try:
+        world.clone.push()
+        world.server.wait()
+    finally:
+        os.umask(before)
+    state = world.server.path / "gitdata"
+    modes = {path: path.stat().st_mode & 0o070 for path in (state / "jobs").rglob("*")}
+    assert {oct(mode) for path, mode in modes.items() if path.is_dir()} == {"0o70"}
+    assert {oct(mode) for path, mode in modes.items() if path.is_file()} == {"0o60"}
+    assert all(path.stat().st_mode & 0o040 for path in (state / "remote").rglob("*"))
+    assert (state / "runner.lock").stat().st_mode & 0o060 == 0o060

@@ -14,9 +14,9 @@ from pathlib import Path
 
 from gitdata.data import pointer, pointerfile
 from gitdata.data.chain import Chain, missing_parents
+from gitdata.data.checked import PointerError
 from gitdata.data.ledger import Entry, Ledger, LedgerError, decode_verdict
 from gitdata.data.pointer import Extension
-from gitdata.data.pointerfile import PointerError
 from gitdata.errors import DataUnavailable, Mendable
 
 DATASETS = "datasets"

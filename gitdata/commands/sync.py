@@ -13,8 +13,8 @@ from pathlib import Path
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.transfer import blobs_of, check_directory, fetch_extensions, open_remote
 from gitdata.data import pointer, pointerfile
+from gitdata.data.checked import PointerError
 from gitdata.data.pointer import Extension
-from gitdata.data.pointerfile import PointerError
 from gitdata.errors import DataUnavailable, Mendable
 from gitdata.repo import Purpose, Repo, blob_of
 from gitdata.snapshot import DATASETS, MODELS, Snapshot, read_pointer, refuse_links

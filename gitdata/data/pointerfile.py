@@ -7,12 +7,13 @@ A pointer is a valid `.dvc` file in JSON syntax with one directory in `outs`; wh
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterable, Set
+from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
 from gitdata.canonical import readable_json
+from gitdata.data import checked
+from gitdata.data.checked import PointerError
 from gitdata.data.pointer import (
     COMMIT,
     FORMAT,
@@ -22,7 +23,6 @@ from gitdata.data.pointer import (
     NUMBER,
     POLICIES,
     SHORT,
-    SPLITS,
     VERSION,
     Attachment,
     Directory,
@@ -30,7 +30,6 @@ from gitdata.data.pointer import (
     File,
     ModelVersion,
     identity,
-    is_safe_path,
     listing_digest,
     package_digest,
     row_counts,
@@ -41,10 +40,6 @@ from gitdata.data.schema import Schema
 MAXIMUM_BYTES = 4 * 1024 * 1024  # a model pointer lists ids, 68 bytes each; anything larger is not a pointer
 INLINE_BYTES = 4 * 1024
 INLINE_FILES = 32
-
-
-class PointerError(ValueError):
-    """The bytes are not a valid pointer; the message says why."""
 
 
 # --- writing -------------------------------------------------------------------------------------------------
@@ -150,7 +145,7 @@ def decode(content: bytes, stem: str | None = None) -> Extension:
     """
     record, out = _open(content, "extension")
     try:
-        _exactly(out, _OUT_KEYS, "outs")
+        checked.exactly(out, _OUT_KEYS, "outs")
         extension = _extension(record, _directory(out))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PointerError(_reason(error)) from error
@@ -167,10 +162,10 @@ def decode_model(content: bytes, stem: str | None = None) -> tuple[ModelVersion,
     """
     record, out = _open(content, "model")
     try:
-        _exactly(out, _OUT_KEYS | {"remote"}, "outs")
+        checked.exactly(out, _OUT_KEYS | {"remote"}, "outs")
         version = _model(record, _directory(out))
-        label, _ = split_stem(_text(out["path"])) or ("", "")
-        number = int(_matching(NUMBER, label, "version number"))
+        label, _ = split_stem(checked.text(out["path"])) or ("", "")
+        number = int(checked.matching(NUMBER, label, "version number"))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise PointerError(_reason(error)) from error
     if record["id"] != version.id:
@@ -190,10 +185,10 @@ def files_from_json(value: Any) -> tuple[File, ...]:
 def _open(content: bytes, kind: str) -> tuple[dict[str, Any], dict[str, Any]]:
     document = _parse(content)
     try:
-        _exactly(document, {"meta", "outs"}, "the file")
-        _exactly(document["meta"], {"gitdata"}, "meta")
+        checked.exactly(document, {"meta", "outs"}, "the file")
+        checked.exactly(document["meta"], {"gitdata"}, "meta")
         record, outs = document["meta"]["gitdata"], document["outs"]
-        if _integer(record["format"]) > FORMAT:
+        if checked.integer(record["format"]) > FORMAT:
             raise PointerError(f"it has format {record['format']}, this gitdata reads up to {FORMAT}: update it")
         if record["kind"] != kind:
             raise PointerError(f"it stands for a {record['kind']!r}, not for a {kind!r}")
@@ -270,36 +265,36 @@ _MODEL_KEYS = frozenset(
 
 
 def _extension(record: dict[str, Any], directory: Directory) -> Extension:
-    _exactly(record, _EXTENSION_KEYS, "meta.gitdata", optional={"schema", "inputs", "outputs"})
+    checked.exactly(record, _EXTENSION_KEYS, "meta.gitdata", optional={"schema", "inputs", "outputs"})
     listing, policy = record["listing"], record["split_policy"]
-    _exactly(listing, {"digest", "rows"}, "listing", optional={"files"})
-    _exactly(policy, {"test"}, "split_policy")
+    checked.exactly(listing, {"digest", "rows"}, "listing", optional={"files"})
+    checked.exactly(policy, {"test"}, "split_policy")
     if policy["test"] not in POLICIES:
         raise PointerError(f"split policy {policy['test']!r} is none of {', '.join(POLICIES)}")
     files = _files(listing["files"]) if "files" in listing else None
-    rows = tuple(sorted((_split(k), _integer(v)) for k, v in dict(listing["rows"]).items()))
+    rows = tuple(sorted((checked.split(k), checked.integer(v)) for k, v in dict(listing["rows"]).items()))
     if files is not None and (listing_digest(files) != listing["digest"] or row_counts(files) != rows):
         raise PointerError("its list of files does not agree with the digest of that list")
     return Extension(
-        dataset=_matching(NAME, record["dataset"], "dataset name"),
-        version=_matching(VERSION, record["version"], "version"),
-        parents=_ids(record["parents"], "parents"),
+        dataset=checked.matching(NAME, record["dataset"], "dataset name"),
+        version=checked.matching(VERSION, record["version"], "version"),
+        parents=checked.ids(record["parents"], "parents"),
         test_policy=policy["test"],
-        replaces=_ids(record["replaces"], "replaces"),
-        listing=_matching(ID, listing["digest"], "listing digest"),
+        replaces=checked.ids(record["replaces"], "replaces"),
+        listing=checked.matching(ID, listing["digest"], "listing digest"),
         rows=rows,
         files=files,
         schema=Schema.from_json(record["schema"]) if "schema" in record else None,
         sidecars=_attachments(record["sidecars"]),
         directory=directory,
-        inputs=_texts(record.get("inputs", [])),
-        outputs=_texts(record.get("outputs", [])),
+        inputs=checked.texts(record.get("inputs", [])),
+        outputs=checked.texts(record.get("outputs", [])),
     )
 
 
 def _model(record: dict[str, Any], directory: Directory) -> ModelVersion:
-    _exactly(record, _MODEL_KEYS, "meta.gitdata")
-    _exactly(record["package"], {"digest", "files"}, "package")
+    checked.exactly(record, _MODEL_KEYS, "meta.gitdata")
+    checked.exactly(record["package"], {"digest", "files"}, "package")
     files = _attachments(record["package"]["files"])
     if package_digest(files) != record["package"]["digest"]:
         raise PointerError("its list of files does not agree with the digest of its package")
@@ -308,16 +303,16 @@ def _model(record: dict[str, Any], directory: Directory) -> ModelVersion:
         if not isinstance(record[key], dict):
             raise PointerError(f"'{key}' is not a mapping")
     return ModelVersion(
-        model=_matching(NAME, record["model"], "model name"),
-        parent=None if parent is None else _matching(ID, parent, "parent"),
-        added=_ids(record["added"], "added"),
-        restore=_matching(ID, record["restore"], "restore digest"),
-        declaration=_matching(ID, record["declaration"], "declaration digest"),
+        model=checked.matching(NAME, record["model"], "model name"),
+        parent=None if parent is None else checked.matching(ID, parent, "parent"),
+        added=checked.ids(record["added"], "added"),
+        restore=checked.matching(ID, record["restore"], "restore digest"),
+        declaration=checked.matching(ID, record["declaration"], "declaration digest"),
         package=record["package"]["digest"],
         files=files,
         directory=directory,
-        commit=_matching(COMMIT, record["commit"], "commit"),
-        method=_text(record["method"]),
+        commit=checked.matching(COMMIT, record["commit"], "commit"),
+        method=checked.text(record["method"]),
         training=record["training"],
         metrics=record["metrics"],
     )
@@ -326,11 +321,11 @@ def _model(record: dict[str, Any], directory: Directory) -> ModelVersion:
 def _directory(out: Any) -> Directory:
     if out["hash"] != "md5":
         raise PointerError(f"'outs' uses the hash {out['hash']!r}, not md5")
-    name = _text(out["md5"])
+    name = checked.text(out["md5"])
     if not name.endswith(".dir"):
         raise PointerError("'outs' does not name a directory")
-    md5 = _matching(MD5, name.removesuffix(".dir"), "md5")
-    return Directory(md5, _integer(out["size"]), _integer(out["nfiles"]))
+    md5 = checked.matching(MD5, name.removesuffix(".dir"), "md5")
+    return Directory(md5, checked.integer(out["size"]), checked.integer(out["nfiles"]))
 
 
 def _check_place(out: dict[str, Any], own_stem: str, file_stem: str | None) -> None:
@@ -341,16 +336,16 @@ def _check_place(out: dict[str, Any], own_stem: str, file_stem: str | None) -> N
 
 def _files(value: Any) -> tuple[File, ...]:
     files = []
-    for item in _list(value, "files"):
-        _exactly(item, {"md5", "path", "rows", "sha256", "size", "split"}, "a file")
+    for item in checked.listed(value, "files"):
+        checked.exactly(item, {"md5", "path", "rows", "sha256", "size", "split"}, "a file")
         files.append(
             File(
-                split=_split(item["split"]),
-                path=_safe_path(item["path"]),
-                sha256=_matching(ID, item["sha256"], "sha256"),
-                size=_integer(item["size"]),
-                rows=_integer(item["rows"]),
-                md5=_matching(MD5, item["md5"], "md5"),
+                split=checked.split(item["split"]),
+                path=checked.safe_path(item["path"]),
+                sha256=checked.matching(ID, item["sha256"], "sha256"),
+                size=checked.integer(item["size"]),
+                rows=checked.integer(item["rows"]),
+                md5=checked.matching(MD5, item["md5"], "md5"),
             )
         )
     if len({file.place for file in files}) != len(files):
@@ -360,70 +355,15 @@ def _files(value: Any) -> tuple[File, ...]:
 
 def _attachments(value: Any) -> tuple[Attachment, ...]:
     attachments = []
-    for item in _list(value, "files"):
-        _exactly(item, {"md5", "path", "sha256", "size"}, "a file")
-        path, sha256 = _safe_path(item["path"]), _matching(ID, item["sha256"], "sha256")
-        attachments.append(Attachment(path, sha256, _integer(item["size"]), _matching(MD5, item["md5"], "md5")))
+    for item in checked.listed(value, "files"):
+        checked.exactly(item, {"md5", "path", "sha256", "size"}, "a file")
+        path, sha256 = checked.safe_path(item["path"]), checked.matching(ID, item["sha256"], "sha256")
+        attachments.append(
+            Attachment(path, sha256, checked.integer(item["size"]), checked.matching(MD5, item["md5"], "md5"))
+        )
     if len({attachment.path for attachment in attachments}) != len(attachments):
         raise PointerError("a file stands twice in it")
     return tuple(sorted(attachments))
-
-
-def _exactly(value: Any, keys: Set[str], where: str, optional: Set[str] = frozenset()) -> None:
-    if not isinstance(value, dict):
-        raise PointerError(f"{where} is not a mapping")
-    if unknown := sorted(str(key) for key in value.keys() - keys - optional):
-        raise PointerError(f"{where} has the unknown field {unknown[0]!r}")
-    if missing := sorted(keys - value.keys()):
-        raise PointerError(f"{where} lacks the field {missing[0]!r}")
-
-
-def _list(value: Any, where: str) -> list[Any]:
-    if not isinstance(value, list):
-        raise PointerError(f"'{where}' is not a list")
-    return value
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str):
-        raise PointerError(f"{value!r:.40} is not text")
-    value.encode()  # a lone surrogate is no text: UnicodeEncodeError is a ValueError
-    return value
-
-
-def _texts(value: Any) -> tuple[str, ...]:
-    return tuple(_text(item) for item in _list(value, "names of fields"))
-
-
-def _matching(pattern: re.Pattern[str], value: Any, what: str) -> str:
-    if not pattern.fullmatch(_text(value)):
-        raise PointerError(f"{value!r:.80} is no valid {what}")
-    return str(value)
-
-
-def _ids(value: Any, where: str) -> tuple[str, ...]:
-    ids = [_matching(ID, item, "id") for item in _list(value, where)]
-    if len(set(ids)) != len(ids):
-        raise PointerError(f"'{where}' names an id twice")
-    return tuple(sorted(ids))
-
-
-def _integer(value: Any) -> int:
-    if type(value) is not int or not 0 <= value < 2**63:
-        raise PointerError(f"{value!r:.40} is no valid count")
-    return value
-
-
-def _split(value: Any) -> str:
-    if value not in SPLITS:
-        raise PointerError(f"{value!r:.40} is none of the splits {', '.join(SPLITS)}")
-    return str(value)
-
-
-def _safe_path(value: Any) -> str:
-    if not is_safe_path(_text(value)):
-        raise PointerError(f"the path {value!r:.80} leaves its folder")
-    return str(value)
 
 
 def _reason(error: Exception) -> str:

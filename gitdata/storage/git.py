@@ -242,18 +242,8 @@ class Git:
 
     def files_of_history(self, pattern: str) -> dict[str, bytes]:
         """Files matching a pathspec that any commit of any branch added, with their content there."""
-        log = self.run(
-            "log",
-            "--all",
-            "-m",
-            "--full-history",
-            "--diff-filter=A",
-            "--format=%x01%H",
-            "--name-only",
-            "-z",
-            "--",
-            pattern,
-        )
+        which = ("--all", "-m", "--full-history", "--diff-filter=A")
+        log = self.run("log", *which, "--format=%x01%H", "--name-only", "-z", "--", pattern)
         found: dict[str, bytes] = {}
         for entry in log.decode(errors="surrogateescape").split("\x01")[1:]:
             commit, *paths = (part.strip("\n") for part in entry.split("\0"))

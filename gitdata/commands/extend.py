@@ -199,9 +199,11 @@ def _parent_schema(repo: Repo, chain: Chain, parents: Iterable[str]) -> Schema |
 
 def _declared_roles(snapshot: Snapshot, dataset: str, fields: Iterable[str]) -> dict[str, str]:
     """Which fields the models of the work tree use, and as what; a broken declaration uses nothing."""
+    roles: dict[str, str] = {}
+    if not snapshot.declarations:
+        return roles
     from gitdata.training.declaration import parse
 
-    roles: dict[str, str] = {}
     for text in snapshot.declarations.values():
         try:
             data = parse(text, "model").data

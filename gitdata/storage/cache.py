@@ -14,16 +14,23 @@ import io
 import json
 import os
 import secrets
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import cycle
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 from gitdata import durable
 from gitdata.errors import DataUnavailable, Mendable
 
+if TYPE_CHECKING:
+    from concurrent.futures import Future
+
 CHUNK = 1024 * 1024
+POURED = 8 * CHUNK  # what is handed to several hashes at once
+AHEAD = 3  # pieces
 BLOB_MODE = 0o444
 CORRUPT = "corrupt"
 _FICLONE = 0x40049409
@@ -250,19 +257,40 @@ def parse_directory_object(content: bytes) -> dict[str, str]:
 
 
 def digests(source: IO[bytes], target: IO[bytes] | None = None) -> Blob:
-    """Hash a stream in one pass, copying it along the way; all three side by side where there are cores for it."""
+    """Hash a stream in one pass, copying it along the way."""
+    md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
+    sinks: list[Callable[[memoryview], Any]] = [md5.update, sha256.update]
+    if target is not None:
+        sinks.append(target.write)
+    size = _pour(source, sinks)
+    return Blob(md5.hexdigest(), size, sha256.hexdigest())
+
+
+def _pour(source: IO[bytes], sinks: Sequence[Callable[[memoryview], Any]]) -> int:
+    """Hand a stream to sinks that work beside each other, each in a thread of its own; its size.
+
+    A sink may be some pieces ahead of another, so that the slowest, md5, waits for none. Pieces are large: while rows
+    are scanned beside this, every change of thread may wait for the interpreter for milliseconds.
+    """
     from concurrent.futures import ThreadPoolExecutor
 
-    md5, sha256, size = hashlib.md5(usedforsecurity=False), hashlib.sha256(), 0
-    with ThreadPoolExecutor(2) as beside:
-        for piece in _pieces(source):
-            others = [beside.submit(digest.update, piece) for digest in (md5, sha256)]
-            if target is not None:
-                target.write(piece)
+    size = 0
+    with ExitStack() as stack:
+        threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in sinks]
+        unfinished: deque[list[Future[Any]]] = deque()
+        for piece in _pieces(source, POURED, AHEAD + 1):
+            if len(unfinished) == AHEAD:
+                _wait(unfinished.popleft())
+            unfinished.append([thread.submit(sink, piece) for thread, sink in zip(threads, sinks, strict=True)])
             size += len(piece)
-            for other in others:
-                other.result()
-    return Blob(md5.hexdigest(), size, sha256.hexdigest())
+        for futures in unfinished:
+            _wait(futures)
+    return size
+
+
+def _wait(futures: Iterable[Future[Any]]) -> None:
+    for future in futures:
+        future.result()
 
 
 def is_content_of(source: IO[bytes], blob: Blob, target: IO[bytes] | None = None) -> bool:
@@ -278,16 +306,17 @@ def is_content_of(source: IO[bytes], blob: Blob, target: IO[bytes] | None = None
     return digest.hexdigest() == wanted and blob.size in (None, size)
 
 
-def _pieces(source: IO[bytes]) -> Iterator[memoryview]:
-    """The content of a stream in one buffer, which the next piece overwrites."""
+def _pieces(source: IO[bytes], length: int = CHUNK, buffers: int = 1) -> Iterator[memoryview]:
+    """The content of a stream; a piece lasts until as many more as there are buffers have been read."""
     reader: Any = source
     if not hasattr(reader, "readinto"):  # a file on a remote
-        while piece := reader.read(CHUNK):
+        while piece := reader.read(length):
             yield memoryview(piece)
         return
-    buffer = memoryview(bytearray(CHUNK))
-    while length := reader.readinto(buffer):
-        yield buffer[:length]
+    for buffer in cycle([memoryview(bytearray(length)) for _ in range(buffers)]):
+        if not (read := reader.readinto(buffer)):
+            return
+        yield buffer[:read]
 
 
 def _clone(source: IO[bytes], staged: durable.Staged) -> bool:

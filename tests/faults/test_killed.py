@@ -13,6 +13,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -88,7 +89,8 @@ def test_a_repeat_after_a_kill_ends_as_an_undisturbed_run(scene: Scene, call: Ca
             process.wait(moment)
         except subprocess.TimeoutExpired:
             died += 1
-        os.killpg(process.pid, signal.SIGKILL)
+        with suppress(ProcessLookupError):  # all of it had ended
+            os.killpg(process.pid, signal.SIGKILL)
         process.wait()
         reported = [version["id"] for version in scene.world.server.ledger()]
         assert_nothing_lies(scene, call)

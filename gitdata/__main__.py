@@ -1,6 +1,18 @@
-"""`python -m gitdata`: how hooks call the interpreter that installed them."""
+"""`python -m gitdata` and the program `gitdata`: whoever interrupts while it is being loaded gets no traceback."""
 
-from gitdata.cli import main
+import sys
+
+from gitdata.errors import INTERRUPTED
+
+
+def main() -> None:
+    """Load the command line and run it."""
+    try:
+        from gitdata.cli import main as run
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    run()
+
 
 if __name__ == "__main__":
     main()

@@ -89,6 +89,13 @@ class Repo:
                     f"Look at it, then remove it from git: `git rm --cached {first}`.",
                 )
 
+    @property
+    def who(self) -> str:
+        """Whoever runs this, as git knows them, or else the system."""
+        import getpass
+
+        return self.git.config("user.name") or getpass.getuser()
+
     def require_work_tree(self, command: str) -> Path:
         """The work tree. Raises Mendable in a bare repository."""
         if self.git.work_tree is None:

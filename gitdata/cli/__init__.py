@@ -35,6 +35,9 @@ def _global(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with one of the documented codes."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by whoever called us
+            setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115  # it lasts as long as we do
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # who stops us politely finds nothing half-done
     sys.exit(_run(arguments))
 

@@ -13,6 +13,7 @@ from gitdata.cli.shared import (
     open_repo,
     print_lines,
     say,
+    say_always,
     show_records,
 )
 from gitdata.errors import FINDINGS, GateRefused
@@ -159,6 +160,8 @@ def rollback(
 
 
 def _show_settled(record: Record, what: str, as_json: bool) -> None:
+    if record["champion"] and record["tainted"]:
+        say_always(f"{record['model']}@{record['number']} saw what was retracted: {', '.join(record['tainted'])}.")
     line = f"{record['model']}@{record['number']} {what}: {record['reason']}"
     show_records([record], as_json, lambda: print_lines([line]))
 
@@ -174,6 +177,10 @@ def predict(
     from gitdata.commands.models import predict as run
 
     record = run(open_repo(), version, source, output, say)
+    for field, values in record["unknown"].items():
+        say_always(f"'{field}' has values that {record['model']} {record['version']} never saw: {', '.join(values)}.")
+    if record["tainted"]:
+        say_always(f"{record['model']} {record['version']} saw what was retracted: {', '.join(record['tainted'])}.")
     text = (
         f"{record['rows']} rows of {', '.join(record['outputs'])} by {record['model']} {record['version']} in {output}"
     )

@@ -56,15 +56,13 @@ def cancel(
     job: Annotated[str, typer.Argument(metavar="JOB", help="A job's id, or the beginning or end of one.")],
 ) -> None:
     """Stop a job. What it trained is dropped; the next push, or `gitdata run`, asks again."""
-    import getpass
-
     from gitdata.automation import runner
     from gitdata.automation.jobs import Spool
 
     repo = open_repo()
     spool = Spool(repo.state)
     found = spool.job(job)
-    if not runner.cancel(repo, found.id, getpass.getuser()):
+    if not runner.cancel(repo, found.id, repo.who):
         raise Mendable(f"The job {found.id} has ended already ({found.state}).", f"See `gitdata logs {found.id}`.")
     ended = spool.job(found.id).state == "failed"
     print(f"{found.id}: " + ("cancelled" if ended else "its training is being stopped"))

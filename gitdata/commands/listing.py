@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from gitdata.commands.records import Record
+from gitdata.commands.status import rows_in_force
 from gitdata.data import pointer
 from gitdata.data.chain import Chain
 from gitdata.data.ledger import Ledger
@@ -23,7 +24,8 @@ def ls(repo: Repo) -> list[Record]:
 
 
 def _dataset(repo: Repo, name: str, chain: Chain) -> Record:
-    extensions = chain.ordered(repo.live(chain))
+    live = repo.live(chain)
+    extensions = chain.ordered(live)
     return Record(
         "dataset listed",
         name,
@@ -35,7 +37,7 @@ def _dataset(repo: Repo, name: str, chain: Chain) -> Record:
             else sum((repo.top / DATASETS / name / extension.stem).is_dir() for extension in extensions),
             "extensions": len(extensions),
             "heads": [chain.extensions[head].version for head in chain.heads],
-            "rows": {split: sum(e.rows_of(split) for e in extensions) for split in pointer.SPLITS},
+            "rows": rows_in_force(chain, live),
         },
     )
 

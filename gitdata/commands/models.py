@@ -7,8 +7,9 @@ from pathlib import Path
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.transfer import package_files
 from gitdata.data.ledger import Entry, Ledger
-from gitdata.errors import Mendable, TryAgain
+from gitdata.errors import GitdataError, Mendable, TryAgain
 from gitdata.repo import Repo
+from gitdata.snapshot import DATASETS, MODELS
 
 
 def models(repo: Repo, model: str | None = None, say: Say = silent) -> list[Record]:
@@ -58,12 +59,13 @@ def predict(repo: Repo, reference: str, source: Path, target: Path, say: Say = s
 
     ledger, entry = version(repo, reference, say)
     columns = formats.read(source)
-    if (target.exists() and not target.is_file()) or not target.parent.is_dir():
-        raise Mendable(f"'{target}' cannot be written.", "Name a plain file in a folder that exists.")
+    _require_target(repo, source, target)
     prepare(compile_cache())
     from gitdata.training import package
 
-    predicted = package.predict(package.decode(package_files(repo, entry, say)), columns)
+    opened = package.decode(package_files(repo, entry, say))
+    unknown = opened.preprocessing.unknown_categories(columns)
+    predicted = package.predict(opened, columns)
     csvfile.write(predicted, target.resolve())
     rows = len(next(iter(predicted.values())))
     fields = {
@@ -71,9 +73,38 @@ def predict(repo: Repo, reference: str, source: Path, target: Path, say: Say = s
         "model": ledger.model,
         "outputs": list(predicted),
         "rows": rows,
+        "tainted": tainted_by(repo, ledger, entry),
+        "unknown": {field: [str(value) for value in values] for field, values in sorted(unknown.items())},
         "version": entry.stem,
     }
     return Record("prediction", entry.id, fields)
+
+
+def _require_target(repo: Repo, source: Path, target: Path) -> None:
+    """Raises Mendable where predictions may not be written: they never replace what is not theirs."""
+    folder = target.resolve().parent
+    if (target.exists() and not target.is_file()) or not folder.is_dir() or not target.name:
+        raise Mendable(f"'{target}' cannot be written.", "Name a plain file in a folder that exists.")
+    if target.exists() and target.samefile(source):
+        raise Mendable(f"'{target}' holds the rows to predict for.", "Name another file with -o.")
+    kept = [repo.git.common, *(repo.top / name for name in (DATASETS, MODELS, ".dvc"))]
+    if any(place.resolve() in (folder, *folder.parents) for place in kept):
+        raise Mendable(f"'{target}' lies where gitdata keeps its own files.", "Name a file elsewhere with -o.")
+
+
+def tainted_by(repo: Repo, ledger: Ledger, entry: Entry) -> list[str]:
+    """The extensions that a version saw and that are not live here any more; none where nobody can tell."""
+    try:
+        snapshot = repo.snapshot()
+        chains = [(name, chain, repo.live(chain)) for name, chain in sorted(snapshot.chains.items())]
+    except GitdataError:
+        return []
+    seen = ledger.seen(entry.id)
+    return [
+        f"{name}@{chain.extensions[id].version}"
+        for name, chain, live in chains
+        for id in sorted(seen & chain.extensions.keys() - live)
+    ]
 
 
 def ledger_named(ledgers: dict[str, Ledger], model: str) -> Ledger:

@@ -66,6 +66,34 @@ def describe(task: Task, decision: Decision, recorded: tuple[Entry, Judgement] |
     return Record("training", entry.id, fields)
 
 
+def record_fall_back(task: Task, began: View, decision: Decision) -> Record:
+    """Let the youngest eligible version take the place of a tainted champion, on the ledger as it is then."""
+    done: list[Decision] = []
+    entries: list[Entry] = []
+
+    def propose(tip: str | None) -> Change | None:
+        done.clear()
+        view = task.view_now(tip, began_at_tip=began.situation.may_move_champion)
+        now = choice.decide(view.situation)
+        if now.action != "fall back" or now.candidate is None or not view.situation.may_move_champion:
+            return None
+        ledger = view.situation.ledger
+        entry, tainted = ledger.entries[now.candidate], ledger.entries[str(ledger.champion)]
+        done.append(now)
+        entries[:] = [entry]
+        message = (
+            f"{ledger.model}: version {entry.number} is the champion again\n\n"
+            f"Version {tainted.number} saw what is no longer live.\n"
+        )
+        return Change(champion_file(ledger, entry), message)
+
+    publish(task.repo, propose)
+    if done:
+        fallen = describe(task, done[0], None)
+        return replace(fallen, fields={**fallen.fields, "version": entries[0].stem, "champion": True})
+    return describe(task, replace(decision, action="nothing", reason="somebody was faster"), None)
+
+
 def _record(
     task: Task, began: View, decision: Decision, judge: Judge, candidate: Candidate, package: Package | None
 ) -> Record:
@@ -82,6 +110,8 @@ def _record(
         if known and known.verdict.outcome in choice.SETTLED_BY_A_PERSON:
             return _keep_settled(known, decision)  # a person's word on this very version stands
         view = _with_rights(view, version, force=task.force)
+        if known and not view.situation.may_move_champion:
+            return _keep_settled(known, decision)  # an experiment that made a known version again changes nothing
         judgement = judge.judge(view, version.id, package or judge.package(ledger.entries[version.id]))
         entry = _entry(view, decision, known, version, judgement)
         recorded.append((entry, judgement))

@@ -5,11 +5,10 @@ No wake-up overrules it: the question that the data of the deployment branch pos
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from gitdata.commands.models import ledger_named, selected, version_record
+from gitdata.commands.models import ledger_named, selected, tainted_by, version_record
 from gitdata.commands.publish import Change, champion_file, publish, verdict_file
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.situation import declared, situation_of
@@ -119,7 +118,7 @@ def _settle(
     about: Callable[[Ledger], Entry],
 ) -> Record:
     """Publish a person's word; decided anew on the ledger as it is then, should somebody be faster."""
-    who = repo.git.config("user.name") or os.environ.get("USER") or "somebody"
+    who = repo.who
     settled: list[tuple[Ledger, Entry]] = []
 
     def propose(tip: str | None) -> Change | None:
@@ -138,7 +137,9 @@ def _settle(
         return Change(files, f"{subject}\n\n{word.about.verdict.reason}\n")
 
     publish(repo, propose)
-    return version_record(*settled[0])
+    ledger, entry = settled[0]
+    record = version_record(ledger, entry)
+    return replace(record, fields={**record.fields, "tainted": tainted_by(repo, ledger, entry)})
 
 
 def _is_older(ledger: Ledger, word: _Word) -> bool:

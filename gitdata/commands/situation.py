@@ -189,6 +189,9 @@ def sentence(decision: Decision, chain: Chain, ledger: Ledger) -> str:
         return f"Nothing to do: {decision.reason}."
     if decision.action == "measure":
         return "The champion is measured again: only test rows changed."
+    if decision.action == "fall back":
+        assert decision.candidate is not None
+        return f"Version {ledger.entries[decision.candidate].number} takes the champion's place: {decision.reason}."
     if decision.action == "gate":
         assert decision.candidate is not None
         return f"Version {ledger.entries[decision.candidate].number} is tested as it is: {decision.reason}."

@@ -8,6 +8,7 @@ from __future__ import annotations
 from gitdata.commands.records import Record
 from gitdata.commands.situation import pending
 from gitdata.data import pointer
+from gitdata.data.chain import Chain
 from gitdata.data.pointer import Extension
 from gitdata.errors import DataUnavailable, GitdataError
 from gitdata.repo import Repo
@@ -54,12 +55,18 @@ def _dataset(repo: Repo, snapshot: Snapshot, name: str, changed: dict[str, str])
             "extensions": len(extensions),
             "heads": [chain.extensions[head].stem for head in chain.heads],
             "missing": missing,
-            "retracted": sorted(id[:8] for id in chain.retracted | chain.lost),
-            "rows": {s: sum(e.rows_of(s) for e in extensions) for s in pointer.SPLITS},
+            "lost": sorted(id[:8] for id in chain.lost),
+            "retracted": sorted(id[:8] for id in chain.retracted & chain.extensions.keys()),
+            "rows": rows_in_force(chain, live),
             "staged": sorted(path for path, letters in own.items() if letters[0] not in " ?"),
             "unstaged": sorted(path for path, letters in own.items() if letters[1] != " "),
         },
     )
+
+
+def rows_in_force(chain: Chain, live: frozenset[str]) -> dict[str, int]:
+    """Rows per split that count: test rows that a later extension replaced or dropped do not."""
+    return {s: sum(e.rows_of(s) for e in chain.contributing(live, s)) for s in pointer.SPLITS}
 
 
 def _missing(repo: Repo, extension: Extension) -> int:

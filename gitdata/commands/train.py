@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.judge import Judge, rounded_all
-from gitdata.commands.recording import describe, record_verdict, record_version
+from gitdata.commands.recording import describe, record_fall_back, record_verdict, record_version
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.rowsource import HOLDOUT, RowSource, select
 from gitdata.commands.situation import declared, default_revision, sentence
@@ -52,6 +52,8 @@ def train(repo: Repo, model: str, options: Options, say: Say = silent) -> Record
     say(sentence(decision, view.chain, view.situation.ledger))
     if decision.action == "nothing" or options.dry_run:
         return describe(task, decision, None)
+    if decision.action == "fall back":
+        return record_fall_back(task, view, decision)
     prepare_training()
     judge = Judge(task.source, task.declaration, {})
     if decision.candidate is not None:

@@ -16,7 +16,7 @@ from gitdata.data.ledger import Entry, Ledger, Outcome, attempt_key
 _NOT_RESTORED = frozenset({"refused", "rejected", "rolled back"})
 SETTLED_BY_A_PERSON = frozenset({"rejected", "rolled back"})
 
-Action = Literal["nothing", "train", "gate", "measure"]
+Action = Literal["nothing", "train", "gate", "measure", "fall back"]
 Comparison = Literal["accepted", "refused", "undecided"]
 
 
@@ -56,7 +56,8 @@ class Decision:
     """What to do, and on what it rests.
 
     `train`: restore `restored` (None: from scratch) and train on `unseen`. `gate`: test the existing version
-    `candidate` as it is. `measure`: the champion gets new metrics. `attempt` is the key that the act settles.
+    `candidate` as it is. `measure`: the champion gets new metrics. `fall back`: the youngest eligible version,
+    `candidate`, takes the place of a tainted champion. `attempt` is the key that the act settles.
     """
 
     action: Action
@@ -89,6 +90,8 @@ def decide(situation: Situation, *, force: bool = False) -> Decision:
             return decision("nothing", "this was already attempted")
         return decision("measure", "only test rows changed", candidate=champion)
     if key in ledger.attempts and not force:
+        if tainted and baseline is not None and situation.may_move_champion:
+            return decision("fall back", "the champion is tainted, and nothing better came of it", candidate=baseline)
         return decision("nothing", "this was already attempted")
     again = None if force else attempt_to_gate_again(situation)
     if again is not None:
@@ -154,6 +157,7 @@ def version_to_restore(situation: Situation) -> Entry | None:
         entry
         for entry in ledger.entries.values()
         if entry.verdict.outcome not in _NOT_RESTORED
+        and not is_disowned(ledger, entry.id)
         and entry.version.restore == situation.restore
         and ledger.seen(entry.id) <= situation.live
     ]
@@ -164,10 +168,24 @@ def version_to_restore(situation: Situation) -> Entry | None:
     return max(candidates, key=preference, default=None)
 
 
+def is_disowned(ledger: Ledger, id: str | None) -> bool:
+    """Whether a person rejected or rolled back a version, or what it descends from.
+
+    A descendant that has been champion stands for itself: a person who promotes it owns it again.
+    """
+    for ancestor in ledger.lineage(id):
+        verdict = ledger.entries[ancestor].verdict
+        if verdict.outcome in SETTLED_BY_A_PERSON:
+            return True
+        if verdict.promoted:
+            return False
+    return False
+
+
 def attempt_to_gate_again(situation: Situation) -> Entry | None:
     """The latest unpromoted attempt at exactly these train rows, where only the test rows have changed."""
     for entry in situation.ledger.youngest_first:
-        if entry.verdict.promoted or entry.verdict.outcome in SETTLED_BY_A_PERSON:
+        if entry.verdict.promoted or is_disowned(situation.ledger, entry.id):
             continue
         same_rows = situation.ledger.seen(entry.id) == situation.trainable
         same_declaration = entry.version.declaration == situation.declaration
@@ -183,11 +201,8 @@ def still_holds(situation: Situation, parent: str | None, seen: Iterable[str]) -
     that a person rejected or rolled back meanwhile: it becomes an experiment.
     """
     ledger, seen = situation.ledger, frozenset(seen)
-    settled_by_a_person = any(
-        ledger.entries[id].verdict.outcome in SETTLED_BY_A_PERSON for id in ledger.lineage(parent)
-    )
     champion_seen = ledger.seen(ledger.champion) & situation.live
-    return seen <= situation.live and champion_seen <= seen and not settled_by_a_person
+    return seen <= situation.live and champion_seen <= seen and not is_disowned(ledger, parent)
 
 
 def settle(

@@ -69,6 +69,11 @@ def _dataset(record: Record) -> list[str]:
     lines += [f"  version {label} stands for {', '.join(ids)}" for label, ids in record["double_versions"].items()]
     if record["retracted"]:
         lines.append(f"  retracted: {', '.join(record['retracted'])}")
+    lines += [
+        f"  lost: the pointer of {id} is gone, though others extend it; it counts as retracted "
+        f"(git log --all -- 'datasets/{record.id}/*-{id}.dvc')"
+        for id in record["lost"]
+    ]
     return lines
 
 
@@ -117,7 +122,7 @@ def log_rows(records: Sequence[Record]) -> list[list[str]]:
             record["version"],
             record.id[:8],
             ", ".join(parent.rpartition("-")[0] for parent in record["parents"]) or "base",
-            split_counts(record["rows"]) + (" retracted" if record["retracted"] else ""),
+            split_counts(record["rows"]) + _state(record),
             size_text(record["size"]),
             record["commit"]["time"][:16].replace("T", " ") if record["commit"] else "not committed",
             record["commit"]["author"] if record["commit"] else "",
@@ -126,18 +131,24 @@ def log_rows(records: Sequence[Record]) -> list[list[str]]:
     ]
 
 
+def _state(record: Record) -> str:
+    return " lost" if record["lost"] else " retracted" if record["retracted"] else ""
+
+
 def show_lines(record: Record) -> list[str]:
     """`gitdata show` for people."""
     lines = [
         f"{record['dataset']}@{record['version']}  {record.id}",
         f"parents: {', '.join(record['parents']) or 'none (a base)'}",
         f"rows: {rows_text(record['rows'])}; {size_text(record['size'])}"
-        + ("; retracted" if record["retracted"] else "")
+        + _state(record).replace(" ", "; ")
         + (f"; {plural(record['missing'], 'blob')} not in the cache" if record["missing"] else ""),
     ]
     if record["commit"]:
         about = record["commit"]
         lines.append(f"commit: {about['commit'][:8]} by {about['author']}, {about['time']}: {about['subject']}")
+    if (policy := record["split_policy"]["test"]) != "add":
+        lines.append(f"test rows of its parents: {policy}")
     roles = {role: record.fields.get(role) for role in ("inputs", "outputs")}
     lines += [f"{role}: {', '.join(names)}" for role, names in roles.items() if names]
     if schema := record["fields"]:
@@ -183,6 +194,8 @@ def training_lines(record: Record) -> list[str]:
         done = "" if record["action"] == "nothing" else "would "
         verb = "nothing to do" if record["action"] == "nothing" else f"{done}{record['action']}"
         return [f"{record['model']}: {verb} ({record['reason']})"]
+    if record["action"] == "fall back":
+        return [f"{record['model']} {record['version']} is the champion again: {record['reason']}"]
     rungs = ", ".join(f"{r['method']} {r['steps']} of {r['union_steps']} steps" for r in record["rungs"])
     lines = [f"{record['model']} {record['version']}: {record['method']} ({rungs})"]
     became = "; it is the champion" if record["champion"] else ""

@@ -232,11 +232,12 @@ class Git:
         """Files below `folder` with the commit of HEAD's history that added them first."""
         if self.resolve("HEAD") is None:
             return {}
-        log = self.text("log", "--diff-filter=A", "--name-only", "--format=%x01%H%x02%an%x02%cI%x02%s", "--", folder)
+        which = ("-m", "--full-history", "--diff-filter=A", "--name-only")  # a merge may bring its own
+        log = self.text("log", *which, "--format=%x01%H%x02%cI%x02%an%x02%s", "--", folder)
         found: dict[str, dict[str, str]] = {}
-        for entry in log.split("\x01")[1:]:
-            head, *paths = entry.splitlines()
-            about = dict(zip(("commit", "author", "time", "subject"), head.split("\x02"), strict=True))
+        for entry in re.split(r"\x01(?=[0-9a-f]{40,64}\x02)", log)[1:]:  # names and subjects may hold anything
+            head, *paths = entry.split("\n")
+            about = dict(zip(("commit", "time", "author", "subject"), head.split("\x02", 3), strict=True))
             found |= dict.fromkeys((path for path in paths if path), about)
         return found
 

@@ -170,8 +170,9 @@ def transformed(array: NDArray[Any], transform: str, name: str) -> NDArray[np.fl
     finite = np.isfinite(values).all(axis=1)
     if not finite.all():
         raise Mendable(
-            f"Field '{name}' is not a finite number in {int((~finite).sum())} of {len(values)} rows.",
-            "Correct these rows with a new extension, and retract the one that holds them.",
+            f"Field '{name}' is not a finite number in {int((~finite).sum())} of {len(values)} rows; the first is row "
+            f"{int((~finite).argmax()) + 1}.",
+            "Correct these rows; where an extension holds them, extend with the correct ones and retract it.",
         )
     if transform == "none":
         return values

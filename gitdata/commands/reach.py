@@ -43,7 +43,8 @@ def reach(repo: Repo, remote: RemoteBranches) -> Reach:
     snapshots = {branch: repo.snapshot(commit) for branch, commit in _tips(repo, remote).items()}
     if not repo.is_bare:
         snapshots[WORK_TREE] = repo.work_tree_snapshot()
-    live, extensions = {}, {}
+    live: dict[str, frozenset[str]] = {}
+    extensions: dict[str, Extension] = {}
     for branch, snapshot in snapshots.items():
         live[branch] = frozenset(id for chain in snapshot.chains.values() for id in repo.live(chain))
         extensions |= _extensions(snapshot)

@@ -113,6 +113,12 @@ def rename(source: Path, target: Path) -> None:
         disk.sync_folder(source.parent)
 
 
+def remove(path: Path) -> None:
+    """Remove a file, and make that last."""
+    disk.remove(path)
+    disk.sync_folder(path.parent)
+
+
 def make_folder(folder: Path) -> None:
     """Make a folder and those it lies in, and make their names last."""
     if folder.is_dir():

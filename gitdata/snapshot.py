@@ -8,10 +8,12 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gitdata.canonical import readable_json
 from gitdata.data import pointer, pointerfile
 from gitdata.data.chain import Chain, missing_parents
 from gitdata.data.checked import PointerError
@@ -31,11 +33,12 @@ _DECLARATION_PATH = re.compile(r"models/(?P<model>[^/]+)\.toml")
 
 @dataclass(frozen=True, slots=True)
 class Retraction:
-    """An extension declared bad, and why."""
+    """An extension declared bad, and why; `purged`: its bytes were deleted."""
 
     dataset: str
     id: str
     reason: str
+    purged: bool = False
 
 
 Search = Callable[[str], Mapping[str, bytes]]  # files of history that match a pathspec
@@ -162,14 +165,39 @@ def read_retraction(path: str, content: bytes) -> Retraction | None:
         return None
     try:
         record = json.loads(content)
-        if not isinstance(record, dict) or record.keys() != {"format", "id", "reason"} or record["id"] != match["id"]:
+        if not isinstance(record, dict) or record.keys() - {"purged"} != {"format", "id", "reason"}:
             raise ValueError
-        return Retraction(match["dataset"], match["id"], str(record["reason"]))
+        if record["id"] != match["id"] or not isinstance(record.get("purged", False), bool):
+            raise ValueError
+        return Retraction(match["dataset"], match["id"], str(record["reason"]), record.get("purged", False))
     except (ValueError, RecursionError) as error:
         raise DataUnavailable(
             f"The retraction {path} is damaged; that it exists declares the extension bad all the same.",
             f"Write it anew: `gitdata retract {match['dataset']}@{match['id'][: pointer.SHORT]} --reason …`.",
         ) from error
+
+
+def match_retraction(path: str) -> str | None:
+    """The id of the extension that a retraction file declares bad; None for another file."""
+    match = _RETRACTION_PATH.fullmatch(path)
+    return match["id"] if match else None
+
+
+def encode_retraction(retraction: Retraction) -> bytes:
+    """The file that `read_retraction` reads."""
+    record = {"format": pointer.FORMAT, "id": retraction.id, "reason": retraction.reason}
+    return readable_json(record | ({"purged": True} if retraction.purged else {}))
+
+
+def purged_of(files: Iterable[tuple[str, bytes]]) -> frozenset[str]:
+    """The extensions whose bytes were deleted, as the retractions among files say; a damaged one says nothing."""
+    found = set()
+    for path, content in files:
+        with suppress(DataUnavailable):
+            retraction = read_retraction(path, content)
+            if retraction is not None and retraction.purged:
+                found.add(retraction.id)
+    return frozenset(found)
 
 
 def ledger_of(model: str, files: Mapping[str, bytes]) -> Ledger:

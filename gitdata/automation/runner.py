@@ -20,6 +20,7 @@ from typing import IO
 
 from gitdata import durable
 from gitdata.automation.jobs import ModelResult, Spool
+from gitdata.commands.purge import drop_purged
 from gitdata.commands.situation import Deployment, deployments, pending, tips
 from gitdata.errors import INTERRUPTED, GitdataError
 from gitdata.repo import LEDGER_REF, Repo
@@ -113,6 +114,10 @@ def train_pending(repo: Repo, log: IO[bytes], cancelled_by: Callable[[], str | N
     of a branch that moved a moment later, so the branches are looked at again.
     """
     (repo.state / STAMP).unlink(missing_ok=True)
+    try:
+        drop_purged(repo)
+    except GitdataError as error:
+        log.write(f"what was purged elsewhere could not be dropped from the cache: {error}\n".encode())
     results: list[ModelResult] = []
     for _ in range(ROUNDS):
         before = tips(repo)

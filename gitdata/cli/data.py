@@ -141,22 +141,51 @@ def ls(as_json: Json = False) -> None:
 
 @app.command()
 def retract(
-    reference: Annotated[str, typer.Argument(metavar="DATASET@X")],
+    references: Annotated[list[str], typer.Argument(metavar="DATASET@X…")],
     reason: Annotated[str, typer.Option("--reason", help="Why the extension is bad.")] = "",
     undo: Annotated[bool, typer.Option("--undo", help="Take the retraction back.")] = False,
     message: Message = None,
     as_json: Json = False,
 ) -> None:
-    """Declare an extension bad: no model learns from it. Stages a file; with -m commits it."""
+    """Declare extensions bad: no model learns from them. Stages a file each; with -m commits them."""
     from gitdata.commands import retract as command
     from gitdata.report.tables import retraction_lines
 
     repo = open_repo()
     if undo:
-        record = command.undo(repo, reference, message, say)
+        records = command.undo(repo, references, message, say)
     else:
-        record = command.retract(repo, reference, reason, message, say)
-    show_records([record], as_json, lambda: print_lines(retraction_lines(record)))
+        records = command.retract(repo, references, reason, message, say)
+    show_records(records, as_json, lambda: print_lines([line for r in records for line in retraction_lines(r)]))
+
+
+@app.command()
+def purge(
+    reference: Annotated[str, typer.Argument(metavar="DATASET@X")],
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted.")] = False,
+    message: Message = None,
+    as_json: Json = False,
+) -> None:
+    """Delete the bytes of a retracted extension. From cache and remote, for good, once no branch needs them."""
+    from gitdata.commands.purge import purge as run
+    from gitdata.report.tables import purge_lines
+
+    record = run(open_repo(), reference, message, dry_run=dry_run, say=say)
+    show_records([record], as_json, lambda: print_lines(purge_lines(record)))
+
+
+@app.command()
+def prune(
+    remote: Annotated[bool, typer.Option("--remote", help="Also the store beside the git server.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be deleted.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Free disk space. Deletes from the cache what the remote holds too and no branch here has live."""
+    from gitdata.commands.prune import prune as run
+    from gitdata.report.tables import prune_lines
+
+    records = run(open_repo(), remote=remote, dry_run=dry_run, say=say)
+    show_records(records, as_json, lambda: print_lines(prune_lines(records)))
 
 
 @app.command()

@@ -1,50 +1,66 @@
-"""Retract: declares an extension bad, or takes that back. It stays in the DAG and in history, and leaves `live`."""
+"""Retract: declares extensions bad, or takes that back. They stay in the DAG and in history, and leave `live`."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 from gitdata import durable
-from gitdata.canonical import readable_json
 from gitdata.commands.lineage import saw
 from gitdata.commands.records import Record, Say, silent
-from gitdata.data.pointer import FORMAT, Extension
+from gitdata.data.pointer import Extension
 from gitdata.errors import GitdataError, Mendable
 from gitdata.repo import Repo
-from gitdata.snapshot import DATASETS, RETRACTED, read_retraction
+from gitdata.snapshot import DATASETS, RETRACTED, Retraction, encode_retraction, read_retraction
 
 
-def retract(repo: Repo, reference: str, reason: str, message: str | None, say: Say = silent) -> Record:
-    """Write and stage the retraction of an extension; the record names the versions that saw it."""
-    extension, path = _named(repo, "retract", reference)
+def retract(repo: Repo, references: Sequence[str], reason: str, message: str | None, say: Say = silent) -> list[Record]:
+    """Write and stage the retractions of extensions; the records name the versions that saw them."""
+    named = [_named(repo, "retract", reference) for reference in references]
     if not reason.strip():
         raise Mendable("A retraction needs a reason.", "Give one: `--reason TEXT`.")
-    content = readable_json({"format": FORMAT, "id": extension.id, "reason": reason.strip()})
-    before = path.read_bytes() if path.is_file() else None
-    if content != before:
-        durable.write(path, content)
-    try:
-        repo.git.stage(path)
-    except BaseException:
-        if before is None:
-            path.unlink(missing_ok=True)
-        raise
-    if message is not None and repo.git.try_text("diff", "--quiet", "HEAD", "--", str(path)) is None:
-        repo.git.commit(message, path)
-    return _record(repo, extension, path, reason.strip(), retracted=True, committed=message is not None)
+    with ExitStack() as unless_staged:
+        for extension, path in named:
+            if not path.is_file():
+                unless_staged.callback(path.unlink, missing_ok=True)
+            known = _known(repo, path)
+            content = encode_retraction(
+                Retraction(extension.dataset, extension.id, reason.strip(), known is not None and known.purged)
+            )
+            if not path.is_file() or path.read_bytes() != content:
+                durable.write(path, content)
+        paths = [path for _, path in named]
+        repo.git.stage(*paths)
+        unless_staged.pop_all()
+    changed = repo.git.try_text("diff", "--quiet", "HEAD", "--", *map(str, paths)) is None
+    if message is not None and changed:
+        repo.git.commit(message, *paths)
+    committed = message is not None
+    return [_record(repo, e, path, reason.strip(), retracted=True, committed=committed) for e, path in named]
 
 
-def undo(repo: Repo, reference: str, message: str | None, say: Say = silent) -> Record:
-    """Take a retraction back: the extension is live again."""
-    extension, path = _named(repo, "retract --undo", reference)
-    if not path.is_file():
-        raise Mendable(f"{reference} is not retracted.", f"See `gitdata log {extension.dataset}`.")
-    reason = _known(repo, path) or ""
-    repo.git.run("rm", "--quiet", "--force", "--ignore-unmatch", "--", str(path))
-    path.unlink(missing_ok=True)  # git leaves what it does not track
+def undo(repo: Repo, references: Sequence[str], message: str | None, say: Say = silent) -> list[Record]:
+    """Take retractions back: the extensions are live again."""
+    named = [(reference, *_named(repo, "retract --undo", reference)) for reference in references]
+    reasons = []
+    for reference, extension, path in named:
+        if not path.is_file():
+            raise Mendable(f"{reference} is not retracted.", f"See `gitdata log {extension.dataset}`.")
+        known = _known(repo, path)
+        if known is not None and known.purged:
+            raise Mendable(f"{reference} was purged: its rows are gone.", "Extend the dataset with these rows again.")
+        reasons.append(known.reason if known else "")
+    paths = [path for *_, path in named]
+    repo.git.run("rm", "--quiet", "--force", "--ignore-unmatch", "--", *map(str, paths))
+    for path in paths:
+        path.unlink(missing_ok=True)  # git leaves what it does not track
     if message is not None:
-        repo.git.commit(message, path)
-    return _record(repo, extension, path, reason, retracted=False, committed=message is not None)
+        repo.git.commit(message, *paths)
+    return [
+        _record(repo, extension, path, reason, retracted=False, committed=message is not None)
+        for (_, extension, path), reason in zip(named, reasons, strict=True)
+    ]
 
 
 def _named(repo: Repo, command: str, reference: str) -> tuple[Extension, Path]:
@@ -60,13 +76,12 @@ def _named(repo: Repo, command: str, reference: str) -> tuple[Extension, Path]:
     return named[0], top / DATASETS / dataset / RETRACTED / f"{named[0].id}.json"
 
 
-def _known(repo: Repo, path: Path) -> str | None:
-    """The reason of a retraction that is there; None where it is damaged."""
+def _known(repo: Repo, path: Path) -> Retraction | None:
+    """The retraction in a file; None where there is none, or it is damaged."""
     try:
-        found = read_retraction(path.relative_to(repo.top).as_posix(), path.read_bytes())
-    except GitdataError:
+        return read_retraction(path.relative_to(repo.top).as_posix(), path.read_bytes())
+    except (GitdataError, FileNotFoundError):
         return None
-    return found.reason if found else None
 
 
 def _record(repo: Repo, extension: Extension, path: Path, reason: str, *, retracted: bool, committed: bool) -> Record:

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from gitdata.commands.reach import purged_at
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.transfer import blobs_of, check_directory, fetch_extensions, open_remote
 from gitdata.data import pointer, pointerfile
@@ -46,12 +47,13 @@ def push_refs(repo: Repo, git_remote: str, url: str, lines: Iterable[str], say: 
     target = git_remote if named_here else url  # a push URL of its own leads to a store of its own
     tips = _pointers_at(repo, commits)
     held = [remote for _, _, _, remote in updates if remote.strip("0") and repo.git.resolve(remote)]
-    named = [(path, content) for path, content in _pointers_sent(repo, commits, held) if _is_sound(path, content)]
+    named = [(path, content) for path, content in pointers_of_history(repo, commits, held) if _is_sound(path, content)]
     pointers = list(dict.fromkeys([*tips, *named]))
-    extensions = [e for path, content in pointers if (e := read_pointer(path, content))]
-    for extension in (e for path, content in named if (e := read_pointer(path, content))):
+    purged = purged_at(repo, commits)  # nothing is to hold these
+    extensions = [e for path, content in pointers if (e := read_pointer(path, content)) and e.id not in purged]
+    for extension in (e for path, content in named if (e := read_pointer(path, content)) and e.id not in purged):
         _check_listed(repo, extension, target)
-    packages = [blob for path, content in pointers for blob in _package(path, content)]
+    packages = [blob for path, content in pointers for blob in package_blobs(path, content)]
     records = []
     if extensions:
         blobs = _blobs(repo, extensions, say)
@@ -126,8 +128,8 @@ def _pointers_at(repo: Repo, commits: Sequence[str]) -> list[tuple[str, bytes]]:
     return _contents(repo, {e.object: e.path for e in entries if e.is_plain_file})
 
 
-def _pointers_sent(repo: Repo, commits: Sequence[str], held: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Path and content of every pointer that is added or changed since the commits that the remote says it holds."""
+def pointers_of_history(repo: Repo, commits: Sequence[str], held: Sequence[str] = ()) -> list[tuple[str, bytes]]:
+    """Path and content of every pointer that is added or changed in the history of commits, not in that of `held`."""
     log = repo.git.run(
         *("log", "--raw", "--no-abbrev", "--no-renames", "-m", "-z", "--format=", "--diff-filter=AM", "--full-history"),
         *(*commits, "--not", *held, "--", DATASETS, MODELS),
@@ -144,7 +146,7 @@ def _contents(repo: Repo, objects: Mapping[str, str]) -> list[tuple[str, bytes]]
 def _is_sound(path: str, content: bytes) -> bool:
     """Whether a pointer of history can be read; one that was damaged and mended since names nothing."""
     try:
-        return read_pointer(path, content) is not None or bool(_package(path, content))
+        return read_pointer(path, content) is not None or bool(package_blobs(path, content))
     except DataUnavailable:
         return False
 
@@ -159,7 +161,8 @@ def _raw_entries(log: bytes) -> Iterator[tuple[str, str]]:
             yield description.split(" ")[3], path
 
 
-def _package(path: str, content: bytes) -> list[Blob]:
+def package_blobs(path: str, content: bytes) -> list[Blob]:
+    """The blobs of the package that a model pointer names; none for another file."""
     match = _MODEL_POINTER.fullmatch(path)
     if match is None:
         return []

@@ -16,12 +16,20 @@ from gitdata import durable
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.transfer import check_directory, fetch_blobs, open_remote
 from gitdata.data import pointer, pointerfile
-from gitdata.data.chain import missing_parents
+from gitdata.data.chain import Chain, missing_parents
 from gitdata.data.ledger import Ledger
 from gitdata.data.pointer import Extension
 from gitdata.errors import DataUnavailable, GitdataError
 from gitdata.repo import Purpose, Repo, blob_of, directory_blob
-from gitdata.snapshot import DATASETS, MODELS, ledger_of, read_pointer, read_retraction
+from gitdata.snapshot import (
+    DATASETS,
+    MODELS,
+    ledger_of,
+    match_retraction,
+    purged_of,
+    read_pointer,
+    read_retraction,
+)
 from gitdata.storage.cache import Blob, directory_object
 
 
@@ -57,17 +65,34 @@ class Finding:
 
 @dataclass(slots=True)
 class _Held:
-    """What is to be there: the blobs of extensions and of packages, each with where people know it from."""
+    """What is to be there: the blobs of extensions and of packages, each with where people know it from.
+
+    What was `retracted`, or replaced, may be absent from the cache; of what was `purged` nothing is to be anywhere.
+    """
 
     extensions: dict[str, Extension] = field(default_factory=dict)
+    retracted: frozenset[str] = frozenset()
+    purged: frozenset[str] = frozenset()
     packages: dict[Blob, str] = field(default_factory=dict)
+
+    @property
+    def kept(self) -> list[Extension]:
+        """The extensions whose blobs are to be there."""
+        return [extension for id, extension in self.extensions.items() if id not in self.purged]
+
+    @property
+    def live(self) -> list[Extension]:
+        """The extensions whose blobs a clone is to have."""
+        gone = self.retracted | Chain(self.extensions).replaced
+        return [extension for extension in self.kept if extension.id not in gone]
 
 
 def verify(repo: Repo, options: Options, say: Say = silent) -> list[Record]:
     """One record per finding, and last one that counts what was looked at."""
     repo.require_initialised()
     files = _files(repo)
-    held = _Held()
+    retracted = (match_retraction(path) for path, _ in files)
+    held = _Held(retracted=frozenset(id for id in retracted if id), purged=purged_of(files))
     findings = [
         *_links(repo),
         *_pointers(repo, files, held, options),
@@ -75,7 +100,7 @@ def verify(repo: Repo, options: Options, say: Say = silent) -> list[Record]:
         *_chains(repo, held.extensions),
         *_ledger(repo, held),
     ]
-    data = _blobs(repo, held.extensions.values())
+    data = _blobs(repo, held.kept)
     findings += _cache(repo, data, held, options, say)
     if options.remote:
         findings += _remote(repo, "data", _pushed(repo, data, held), options, say)
@@ -225,11 +250,12 @@ def _cache(repo: Repo, data: dict[Blob, str], held: _Held, options: Options, say
     """
     durable.remove_leftovers(repo.cache.root)
     local = repo.git_remote is None and not repo.is_bare
+    needed = _blobs(repo, held.live)
     wanted: dict[Blob, tuple[str, Purpose]] = {blob: (name, "data") for blob, name in data.items()}
     wanted |= {blob: (name, "models") for blob, name in held.packages.items()}
     for blob, (name, purpose) in wanted.items():
         present = repo.cache.path(blob).exists()
-        if not present and (repo.is_bare or (purpose == "models" and not local)):
+        if not present and (repo.is_bare or (not local if purpose == "models" else blob not in needed)):
             continue
         if repo.cache.holds(blob) and not (options.deep and not repo.cache.verify(blob)):
             continue
@@ -244,7 +270,7 @@ def _cache(repo: Repo, data: dict[Blob, str], held: _Held, options: Options, say
         problem = f"{name}: the blob {blob.md5} is {'corrupt' if present else 'missing'} in the cache."
         repaired = options.repair and _restore(repo, blob, purpose, name, held, say)
         yield Finding("cache", blob.md5, problem, "`gitdata verify --repair` looks for a good copy.", repaired)
-    yield from _directories(repo, held.extensions.values(), options)
+    yield from _directories(repo, held.kept, options)
 
 
 def _directories(repo: Repo, extensions: Iterable[Extension], options: Options) -> Iterator[Finding]:
@@ -306,7 +332,7 @@ def _pushed(repo: Repo, data: dict[Blob, str], held: _Held) -> dict[Blob, str]:
         return data
     refs = repo.git.text("for-each-ref", "--format=%(objectname)", f"refs/remotes/{repo.git_remote}/").split()
     paths = {entry.path for commit in set(refs) for entry in repo.git.tree(commit, DATASETS)}
-    pushed = [e for e in held.extensions.values() if f"{DATASETS}/{e.dataset}/{e.stem}.dvc" in paths]
+    pushed = [e for e in held.kept if f"{DATASETS}/{e.dataset}/{e.stem}.dvc" in paths]
     return _blobs(repo, pushed)
 
 

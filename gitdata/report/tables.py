@@ -230,6 +230,31 @@ def retraction_lines(record: Record) -> list[str]:
     return [*lines, f"{'committed' if record['committed'] else 'staged'}: {record['path']}; next: {next_step}"]
 
 
+def purge_lines(record: Record) -> list[str]:
+    """What `purge` says."""
+    what = f"{record['dataset']}@{record['version']} ({record.id[:8]})"
+    done = "would be purged" if record["dry_run"] else "is purged"
+    blobs = f"{plural(record['blobs'], 'blob')}, {size_text(record['bytes'])}"
+    lines = [f"{what} {done}: {blobs} deleted from {' and '.join(record['places'])}"]
+    lines += [f"  kept: {kept['md5']}, which {kept['needed_by']} has too" for kept in record["kept"]]
+    if record["seen_by"]:
+        lines.append(f"  still carry traces of it: {', '.join(record['seen_by'])} (weights, statistics, row digests)")
+    if record["dry_run"]:
+        return lines
+    lines.append("  git's history keeps its pointer; other clones keep what they fetched until `gitdata prune` there")
+    next_step = "git push" if record["committed"] else "git commit, then git push"
+    return [*lines, f"{'committed' if record['committed'] else 'staged'}: {record['path']}; next: {next_step}"]
+
+
+def prune_lines(records: Sequence[Record]) -> list[str]:
+    """What `prune` says: a line for each place."""
+    return [
+        f"{record.id}: {plural(record['blobs'], 'blob')} {'would go' if record['dry_run'] else 'deleted'}, "
+        f"{size_text(record['bytes'])}; {record['kept']} kept"
+        for record in records
+    ]
+
+
 def verify_lines(records: Sequence[Record]) -> list[str]:
     """`gitdata verify` for people: a line per finding, and what was looked at."""
     lines = []

@@ -2,7 +2,7 @@
 
 A *blob* is file content by digest. DVC names it by md5 (`files/md5/ab/cdef…`), a directory object by that and
 `.dir`; gitdata verifies by sha256 besides. Blobs are write-once and never deleted here: one that turns out to be
-corrupt is set aside.
+corrupt is set aside. What nothing needs goes by `remove`, for purge and prune alone.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import os
 import secrets
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
@@ -175,6 +175,20 @@ class Cache:
             durable.rename(aside, place)
             return None
         return aside
+
+    def objects(self) -> Iterator[tuple[Blob, float]]:
+        """Every object, by its name and size alone, and when it was last modified (seconds since the epoch)."""
+        for path in (self.root / "files" / "md5").glob("[0-9a-f][0-9a-f]/*"):
+            with suppress(FileNotFoundError):
+                status = path.stat()
+                yield Blob(path.parent.name + path.name, status.st_size), status.st_mtime
+
+    def remove(self, blob: Blob) -> None:
+        """Delete an object for good, and what was set aside of it: nothing live may need it."""
+        asides = (self.root / CORRUPT).glob(f"{blob.md5}.*")
+        for path in [self.path(blob), *asides]:
+            with suppress(FileNotFoundError):
+                durable.remove(path)
 
     @contextmanager
     def receiving(self, blob: Blob) -> Iterator[Path]:

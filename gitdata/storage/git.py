@@ -207,6 +207,25 @@ class Git:
         pairs = (line.split(" ", 1) for line in listing.splitlines())
         return {name.removeprefix("refs/heads/"): commit for commit, name in pairs}
 
+    def commits_of_refs(self) -> list[str]:
+        """The commits that refs of any kind lead to: branches, tags, stashes."""
+        listing = self.text("for-each-ref", "--format=%(objecttype) %(*objecttype) %(objectname)")
+        kinds = (line.rpartition(" ") for line in listing.splitlines())
+        return [name for kind, _, name in kinds if "commit" in kind.split()]
+
+    def remembered(self, remote: str) -> dict[str, str]:
+        """The branches of a remote and their commits as this clone remembers them."""
+        prefix = f"refs/remotes/{remote}/"
+        listing = self.text("for-each-ref", "--format=%(objectname) %(refname)", prefix)
+        pairs = (line.split(" ", 1) for line in listing.splitlines())
+        return {name.removeprefix(prefix): commit for commit, name in pairs if not name.endswith("/HEAD")}
+
+    def work_tree_commits(self) -> list[str]:
+        """The commits that the work trees of this repository have checked out."""
+        listing = (self.try_text("worktree", "list", "--porcelain") or "").splitlines()
+        commits = (line.removeprefix("HEAD ") for line in listing if line.startswith("HEAD "))
+        return [commit for commit in commits if commit.strip("0")]
+
     def is_ancestor(self, older: str, younger: str) -> bool:
         """Whether `younger` has `older` in its history; of a commit that is not here nobody knows, so no."""
         return self.try_text("merge-base", "--is-ancestor", older, younger) is not None
@@ -364,6 +383,23 @@ class Git:
             ) from error
         lines = (line.split("\t") for line in answer.splitlines())
         return next((commit for commit, name in lines if name == ref), None)
+
+    def remote_branches(self, remote: str) -> dict[str, str]:
+        """The branches of a remote right now and their commits, which are fetched unless they are here.
+
+        No ref of this clone moves. Raises TryAgain where the remote is away.
+        """
+        try:
+            lines = [line.split("\t") for line in self.text("ls-remote", "--heads", "--", remote).splitlines()]
+            found = {name.removeprefix("refs/heads/"): commit for commit, name in lines}
+            if unknown := [f"refs/heads/{name}" for name, commit in found.items() if self.resolve(commit) is None]:
+                self.run("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--refmap=", "--", remote, *unknown)
+        except GitFailed as error:
+            raise TryAgain(
+                f"The git remote '{remote}' does not answer: {error.stderr.strip()}",
+                "Check `git remote -v` and the connection, then run the same command again.",
+            ) from error
+        return found
 
     def fetch_ref(self, remote: str, ref: str, target: str) -> str | None:
         """Fetch one ref of a remote into `target`; None where the remote never had such a ref.

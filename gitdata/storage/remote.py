@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -54,6 +56,19 @@ class Remote:
         """Move a corrupt object of the remote out of the way; it is kept there, below `corrupt/`."""
         with self._faults():
             self._store.set_aside(blob)
+
+    def objects(self) -> list[tuple[Blob, float]]:
+        """Every object of the remote by name and size, and when it was last modified (seconds since the epoch)."""
+        with self._faults():
+            return list(self._store.objects())
+
+    def remove(self, blobs: Iterable[Blob]) -> None:
+        """Delete objects for good, with what was set aside of them, and see that they are gone."""
+        doomed = list(dict.fromkeys(blobs))
+        with self._faults():
+            self._parallel(self._store.remove, doomed)
+        if len(self.missing(doomed)) != len(doomed):
+            raise TryAgain(f"{self.url} still holds what was deleted.", "Look at the remote, then try again.")
 
     def upload(self, cache: Cache, blobs: Iterable[Blob]) -> int:
         """Send what the remote lacks, files before directory objects, and see it there; the bytes sent.
@@ -171,6 +186,12 @@ class _Folder:
     def set_aside(self, blob: Blob) -> None:
         self.cache.set_aside(blob)
 
+    def objects(self) -> Iterator[tuple[Blob, float]]:
+        yield from self.cache.objects()
+
+    def remove(self, blob: Blob) -> None:
+        self.cache.remove(blob)
+
     def send(self, cache: Cache, blob: Blob) -> None:
         self.cache.copy_from(cache.path(blob), blob)
 
@@ -212,6 +233,21 @@ class _Cloud:
         self._make_folder(self.filesystem.parent(aside))
         self.filesystem.move(self.place(blob), aside)
 
+    def objects(self) -> Iterator[tuple[Blob, float]]:
+        folder = self.filesystem.join(self.root, "files", "md5")
+        found = self.filesystem.find(folder, detail=True) if self.filesystem.exists(folder) else {}
+        for path, about in found.items():
+            *_, prefix, name = path.split("/")
+            yield Blob(prefix + name, int(about["size"])), _modified(about)
+
+    def remove(self, blob: Blob) -> None:
+        corrupt = self.filesystem.join(self.root, CORRUPT)
+        asides = self.filesystem.find(corrupt) if self.filesystem.exists(corrupt) else []
+        own = [path for path in asides if path.rpartition("/")[2].startswith(f"{blob.md5}.")]
+        for path in [self.place(blob), *own]:
+            with suppress(FileNotFoundError):
+                self.filesystem.remove(path)
+
     def send(self, cache: Cache, blob: Blob) -> None:
         if not cache.verify(blob):
             raise CorruptCopy(blob.md5)
@@ -228,6 +264,14 @@ class _Cloud:
             ssh.make_folder(self.filesystem, folder, self.ssh.group_mode)
         else:
             self.filesystem.makedirs(folder, exist_ok=True)
+
+
+def _modified(about: Mapping[str, Any]) -> float:
+    """When an object was modified, as the file systems tell it; now, where one does not."""
+    for key in ("mtime", "last_modified", "LastModified", "updated", "modified"):
+        if (value := about.get(key)) is not None:
+            return value.timestamp() if isinstance(value, datetime) else float(value)
+    return time.time()
 
 
 def _files_first(blobs: Sequence[Blob]) -> tuple[list[Blob], list[Blob]]:

@@ -13,6 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
+from gitdata import durable
 from gitdata.data import pointer, pointerfile
 from gitdata.data.chain import Chain, MissingParents
 from gitdata.data.ledger import Entry, Ledger
@@ -34,6 +35,7 @@ from gitdata.storage.cache import Blob, Cache
 from gitdata.storage.git import Git
 from gitdata.store import git_folder_of, local_folder, over_ssh
 
+NO_LEDGER = "no-ledger"  # the git remote that was seen to have none
 LEDGER_REF = f"refs/heads/{LEDGER_BRANCH}"
 DATA_REMOTE = "gitdata"
 MODELS_REMOTE = "gitdata-models"
@@ -143,10 +145,13 @@ class Repo:
         try:
             return chain.live if ids is None else chain.live_part(ids)
         except MissingParents as error:
+            children = (e for e in chain.extensions.values() if error.ids[0] in e.parents)
+            child = min(children, key=lambda extension: extension.stem)
             raise DataUnavailable(
-                f"Extension {error.ids[0][: pointer.SHORT]} is named as a parent, but its pointer is neither here nor "
-                "in history.",
-                "Fetch the branch that holds it (`git fetch --all`; in a shallow clone `git fetch --unshallow`).",
+                f"{child.dataset}@{child.version} ({child.short}) names the parent {error.ids[0][: pointer.SHORT]}, "
+                "whose pointer is neither here nor in history.",
+                "Fetch the branch that holds it (`git fetch --all`; in a shallow clone `git fetch --unshallow`); "
+                "if the parent was never committed, put its pointer back or remove the child's.",
             ) from error
 
     # --- the ledger ------------------------------------------------------------------------------------------
@@ -180,7 +185,18 @@ class Repo:
         """Bring the ledger's ref up to date. Raises TryAgain where the git remote is away."""
         if self.git_remote is None:
             return self.git.resolve(LEDGER_REF)
-        return self.git.fetch_ref(self.git_remote, LEDGER_REF, self.ledger_ref)
+        found = self.git.fetch_ref(self.git_remote, LEDGER_REF, self.ledger_ref)
+        if found is None:
+            durable.write(self.state / NO_LEDGER, self.git_remote.encode())
+        return found
+
+    @property
+    def is_ledger_known(self) -> bool:
+        """Whether the ledger was ever fetched, or the git remote was seen to have none."""
+        if self.git_remote is None or self.ledger_commit() is not None:
+            return True
+        seen = self.state / NO_LEDGER
+        return seen.is_file() and seen.read_text(errors="replace") == self.git_remote
 
     def ledger_commit(self) -> str | None:
         return self.git.resolve(self.ledger_ref)

@@ -15,7 +15,7 @@ from typing import IO, Any
 import pytest
 
 from gitdata import durable
-from gitdata.storage import git, remote
+from gitdata.storage import git, process, remote
 
 WRITES = {
     "add", "commit", "commit-tree", "config", "fetch", "hash-object", "push", "read-tree", "rm", "update-index",
@@ -96,16 +96,16 @@ class DyingDisk(durable.Disk):
 def dying(at: int | None) -> Iterator[DyingDisk]:
     """All durable writes, and git's, go through a disk that dies at a step; None: it never does."""
     disk = DyingDisk(at)
-    run = git._run
+    run = git.run_git
 
     def run_git(arguments: Sequence[str], *rest: Any, **more: Any) -> bytes:
-        command = git._named(arguments)[0]
+        command = process.without_settings(arguments)[0]
         if command in WRITES:
             disk.step(f"git {command}")
         return run(arguments, *rest, **more)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(durable, "disk", disk)
-        patch.setattr(git, "_run", run_git)
+        patch.setattr(git, "run_git", run_git)
         patch.setattr(remote, "JOBS", 1)  # one order of steps
         yield disk

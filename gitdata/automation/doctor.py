@@ -18,6 +18,7 @@ from typing import Literal
 from gitdata import durable
 from gitdata.automation import hooks
 from gitdata.automation.jobs import Spool
+from gitdata.automation.runner import is_at_work
 from gitdata.commands.init import derive_remote, init, is_initialised, remote_to_derive
 from gitdata.commands.records import Record
 from gitdata.commands.situation import declared
@@ -68,10 +69,11 @@ def _record(check: Check) -> Record:
 
 def _checks(repo: Repo) -> Iterator[Check]:
     yield from _programs(repo)
-    if repo.is_bare:
-        yield from _server(repo)
-    else:
-        yield from _clone(repo)
+    try:
+        yield from _server(repo) if repo.is_bare else _clone(repo)
+    except (GitdataError, OSError) as error:
+        message, next_step = (error.message, error.next_step) if isinstance(error, GitdataError) else (str(error), "")
+        yield Check("repository", "finding", message, next_step or "Mend that, then look again.")
     yield from _hooks(repo)
     yield from _jobs(repo)
     yield from _leftovers(repo)
@@ -143,6 +145,13 @@ def _store(repo: Repo, purpose: Purpose) -> Check:
         remote.missing([Blob("0" * 32, 0)])
     except GitdataError as error:
         return Check(f"store ({purpose})", "finding", error.message, error.next_step)
+    if not remote.may_be_written:
+        return Check(
+            f"store ({purpose})",
+            "finding",
+            f"{remote.url} may not be written by you: a push of new rows will be refused.",
+            "Ask its owner for permission (`git init --shared=group` makes a store that belongs to a group).",
+        )
     return Check(f"store ({purpose})", "ok", remote.url)
 
 
@@ -152,8 +161,10 @@ def _ledger(repo: Repo) -> Check:
         remote = repo.git.remote_ref(str(repo.git_remote), "refs/heads/gitdata/models")
         if remote is None and before is None:
             return Check("ledger", "ok", "no model was trained yet")
+        if remote is None:
+            repo.fetch_ledger()  # which says what to do
         if remote != before:
-            message = "The ledger moved on since it was fetched." if remote else "The git remote has lost the ledger."
+            message = "The ledger moved on since it was fetched."
             return Check("ledger", "finding", message, "Run `gitdata fetch`.", repo.fetch_ledger)
         repo.ledgers(before)
     except GitdataError as error:
@@ -228,7 +239,7 @@ def _jobs(repo: Repo) -> Iterator[Check]:
     spool = Spool(repo.state)
     jobs = spool.jobs()
     waiting = [job for job in jobs if job.state in ("pending", "running")]
-    if waiting and not _is_runner_at_work(repo):
+    if waiting and not is_at_work(repo):
         message = f"{len(waiting)} jobs wait, and no runner is at work."
         yield Check("jobs", "finding", message, "Run `gitdata run --once`.")
     elif jobs and jobs[-1].state == "failed":
@@ -239,16 +250,6 @@ def _jobs(repo: Repo) -> Iterator[Check]:
         yield Check("jobs", "finding", message, f"See `gitdata logs {jobs[-1].id}`.")
     else:
         yield Check("jobs", "ok", f"{len(jobs)} jobs, {len(waiting)} waiting")
-
-
-def _is_runner_at_work(repo: Repo) -> bool:
-    from filelock import FileLock, Timeout
-
-    try:
-        with FileLock(repo.state / "runner.lock", timeout=0):
-            return False
-    except Timeout:
-        return True
 
 
 # --- the disk ------------------------------------------------------------------------------------------------

@@ -32,6 +32,7 @@ CLIENT_HOOKS = ("pre-push",)
 TRAINING_HOOKS = ("post-merge", "post-rewrite", "post-checkout", "post-commit", "reference-transaction")
 SERVER_HOOKS = ("post-receive",)
 TRAIN = "gitdata.train"
+UNWANTED = "gitdata.nohooks"  # after `uninstall` no command puts hooks back but `install` and `init`
 
 Outcome = Literal["installed", "up to date", "by hand"]
 
@@ -55,7 +56,9 @@ def install(repo: Repo, *, server: bool = False, train: bool = False) -> list[In
         raise Mendable(f"'{repo.top}' is bare: nobody merges here.", "Run `gitdata install --server`.")
     if train:
         repo.git.run("config", TRAIN, "true")
-        vars(repo.git).pop("settings", None)  # read before
+    if repo.git.config(UNWANTED) is not None:
+        repo.git.run("config", "--unset-all", UNWANTED)
+    vars(repo.git).pop("settings", None)  # read before
     if server and not repo.is_bare:
         raise Mendable(
             f"'{repo.top}' is not bare: nobody pushes to a work tree.",
@@ -83,6 +86,8 @@ def uninstall(repo: Repo) -> list[str]:
             else:
                 path.unlink()
                 done.append(f"Removed the hook {path}.")
+    if done:
+        repo.git.run("config", UNWANTED, "true")
     if repo.git.config(TRAIN) is not None:
         repo.git.run("config", "--unset-all", TRAIN)
         done.append("This clone does not retrain any more.")
@@ -114,6 +119,8 @@ def names(repo: Repo) -> tuple[str, ...]:
 
 def missing(repo: Repo) -> bool:
     """Whether a hook of this clone is not installed, or not called from where core.hooksPath leads."""
+    if repo.git.config(UNWANTED) == "true":
+        return False
     folder = _folder(repo)
     return any(not _is_ours(_place(folder, name)) or needs_a_hand(repo, name) for name in names(repo))
 

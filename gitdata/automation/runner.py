@@ -25,7 +25,7 @@ from gitdata.commands.situation import Deployment, deployments, pending, tips
 from gitdata.errors import INTERRUPTED, GitdataError
 from gitdata.repo import LEDGER_REF, Repo
 from gitdata.snapshot import LEDGER_BRANCH
-from gitdata.storage.git import scrubbed_environment
+from gitdata.storage.process import scrubbed_environment
 
 STAMP = "settled"
 STARTED_BY = "GITDATA_STARTED_BY"  # the process id of the runner
@@ -84,6 +84,17 @@ def _work(repo: Repo, spool: Spool) -> int:
                 spool.finish(id, results, started)
                 finished += 1
     return finished
+
+
+def is_at_work(repo: Repo) -> bool:
+    """Whether a runner holds the lock."""
+    from filelock import FileLock, Timeout
+
+    try:
+        with FileLock(repo.state / "runner.lock", timeout=0):
+            return False
+    except Timeout:
+        return True
 
 
 def cancel(repo: Repo, id: str, who: str) -> bool:
@@ -148,6 +159,7 @@ def _train(repo: Repo, wanted: Deployment, log: IO[bytes], cancelled_by: Callabl
     who = _wait(process, cancelled_by)
     seconds = time.monotonic() - started
     if who:
+        log.write(f"{wanted.model}: cancelled by {who}\n".encode())
         return ModelResult(wanted.model, INTERRUPTED, f"cancelled by {who}", seconds)
     with Path(log.name).open("rb") as written:
         written.seek(start)

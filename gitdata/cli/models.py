@@ -69,7 +69,9 @@ def pending(
     show_records(
         records,
         as_json,
-        lambda: print_lines([f"{r.id}: {pending_text(r)}" for r in records] or ["No model is declared."]),
+        lambda: print_lines(
+            [f"{r.id}: {pending_text(r)}" for r in records] or [f"No model is declared at commit {snapshot.commit:.8}."]
+        ),
     )
     if exit_code and any(record["action"] != "nothing" for record in records):
         raise typer.Exit(FINDINGS)

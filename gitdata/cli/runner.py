@@ -27,10 +27,13 @@ if TYPE_CHECKING:
 def jobs(as_json: Json = False) -> None:
     """The runner's queue."""
     from gitdata.automation.jobs import Spool
+    from gitdata.automation.runner import is_at_work
     from gitdata.report.tables import print_table
 
-    found = Spool(open_repo().state).jobs()
-    records = [_job_record(job) for job in found]
+    repo = open_repo()
+    found = Spool(repo.state).jobs()
+    killed = any(job.state == "running" for job in found) and not is_at_work(repo)
+    records = [_job_record(job, "interrupted" if killed and job.state == "running" else job.state) for job in found]
     rows = [[r.id, r["state"], ", ".join(r["refs"]), "; ".join(x["message"] for x in r["results"])] for r in records]
     show_records(records, as_json, lambda: print_table(("job", "state", "refs", "result"), rows))
 
@@ -73,10 +76,14 @@ def run(
     once: Annotated[bool, typer.Option("--once", help="Work through the queue, then end.")] = False,
 ) -> None:
     """The runner: trains what jobs ask for. Hooks start it; without --once it is a server's worker."""
+    from gitdata.automation.jobs import Spool
     from gitdata.automation.runner import run as work
     from gitdata.report.tables import plural
 
-    print(f"{plural(work(open_repo(), once=once), 'job')} done")
+    repo = open_repo()
+    done = work(repo, once=once)
+    left = len(Spool(repo.state).ids("pending") + Spool(repo.state).ids("running"))
+    print(f"{plural(done, 'job')} done" + (f"; another runner is at work on {plural(left, 'job')}" if left else ""))
 
 
 @app.command()
@@ -100,7 +107,7 @@ def hook(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = N
     push_refs(open_repo(), remote, url, sys.stdin.read().splitlines(), say_always)
 
 
-def _job_record(job: Job) -> Record:
+def _job_record(job: Job, state: str) -> Record:
     from gitdata.commands.records import Record
 
     fields = {
@@ -109,4 +116,4 @@ def _job_record(job: Job) -> Record:
         "results": job.record.get("results", []),
     }
     times = {key: job.record.get(key) for key in ("started", "finished")}
-    return Record("job", job.id, {"state": job.state, **fields, **times})
+    return Record("job", job.id, {"state": state, **fields, **times})

@@ -114,7 +114,7 @@ def _make(
         if lost:  # the files are at hand, so what this clone lost of them is put back
             _store(repo, replace(same, schema=schema_of_parts(parts), sidecars=()), parts, sources)
         return same, _finish_or_refuse(repo, request, same, was_lost=lost), 0
-    say(f"Storing {len(sources)} files.")
+    say(f"Storing {len(sources)} file{'s' * (len(sources) != 1)}.")
     draft = Extension(
         dataset=request.dataset,
         version=version,

@@ -81,6 +81,7 @@ def read_parts(
     request: Request, schema: Schema | None, inputs: tuple[str, ...], outputs: tuple[str, ...]
 ) -> list[Part]:
     """The files of a request as parts of splits. Raises Mendable where they cannot be read, or do not fit."""
+    _refuse_too_much(request)
     by_inputs = _Keys(inputs, outputs, any(_is_fraction(f) for f in (request.test, request.validation)))
     parts = [_read(path, "train", schema, by_inputs) for path in request.files]
     for split, wanted in (("test", request.test), ("validation", request.validation)):
@@ -175,6 +176,12 @@ def _fraction(split: str, wanted: str) -> float | None:
     if not 0 < fraction < 1:
         raise Mendable(f"--{split} {wanted} is no fraction.", "Give a number between 0 and 1, or a file.")
     return fraction
+
+
+def _refuse_too_much(request: Request) -> None:
+    taken = [_fraction(split, f) for split, f in (("test", request.test), ("validation", request.validation)) if f]
+    if sum(fraction for fraction in taken if fraction is not None) >= 1:
+        raise Mendable("The fractions for test and validation leave no rows to train on.", "Give smaller ones.")
 
 
 def _split(part: Part, split: str, fraction: float) -> list[Part]:

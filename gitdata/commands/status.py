@@ -82,5 +82,4 @@ def _model(repo: Repo, model: str, snapshot: Snapshot, ledger_commit: str | None
         record = pending(repo, [model], snapshot, ledger_commit)[0]
     except GitdataError as error:
         return Record("model", model, {"error": str(error)})
-    known = ledger_commit is not None or repo.git_remote is None
-    return Record("model", model, {**record.fields, "ledger_known": known})
+    return Record("model", model, {**record.fields, "ledger_known": repo.is_ledger_known})

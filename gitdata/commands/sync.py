@@ -76,6 +76,7 @@ def fetch(repo: Repo, references: Sequence[str], splits: Sequence[str], say: Say
 
 def pull(repo: Repo, references: Sequence[str], splits: Sequence[str], say: Say = silent) -> list[Record]:
     """Fetch, then check out."""
+    repo.require_work_tree("pull")
     fetched = fetch(repo, references, splits, say)
     names = references or sorted(_snapshot(repo).chains)
     return [*fetched, *(record for name in names for record in checkout(repo, name, splits, say))]
@@ -112,12 +113,16 @@ def _snapshot(repo: Repo) -> Snapshot:
 
 
 def _closures(repo: Repo, snapshot: Snapshot, references: Sequence[str]) -> tuple[Extension, ...]:
-    """The live extensions of what is named, ancestors first; without names, of all datasets."""
+    """The live extensions of what is named, ancestors first; without names, of all datasets.
+
+    What is named itself is taken also if it is retracted: somebody wants to look at it.
+    """
     found: dict[str, Extension] = {}
     for reference in references or sorted(snapshot.chains):
         chain, selected = snapshot.extensions(reference)
-        live = repo.live(chain, [extension.id for extension in selected])
-        found |= {extension.id: extension for extension in chain.ordered(live)}
+        own = frozenset(extension.id for extension in selected)
+        wanted = repo.live(chain, own) | (own if "@" in reference else frozenset())
+        found |= {extension.id: extension for extension in chain.ordered(wanted)}
     return tuple(found.values())
 
 
@@ -222,7 +227,7 @@ def _deliver(repo: Repo, blob: Blob, target: Path) -> bool:
             raise Mendable(f"'{target}' is a symbolic link; gitdata delivers files.", "Remove it.")
         raise Mendable(
             f"'{target}' was changed since it was checked out.",
-            "Move it away; if it holds new rows, add them with `gitdata extend`.",
+            "Move it away; if it holds new rows, add them with `gitdata extend --dedupe`.",
         )
     repo.cache.deliver(blob, target)
     return True

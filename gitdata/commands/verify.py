@@ -156,6 +156,13 @@ def _pointers(repo: Repo, files: Sequence[tuple[str, bytes]], held: _Held, optio
             yield finding
             continue
         if extension is None:
+            if path.startswith(f"{DATASETS}/") and path.endswith(".dvc"):
+                yield Finding(
+                    "pointer",
+                    path,
+                    "Its name is not that of a pointer, `VERSION-ID.dvc`, so it is not read.",
+                    "Give it back the name that `path` in it says, or move it out of datasets/.",
+                )
             continue
         held.extensions[extension.id] = extension
         if content != pointerfile.encode(extension):
@@ -190,10 +197,18 @@ def _retractions(files: Sequence[tuple[str, bytes]]) -> Iterator[Finding]:
 
 
 def _chains(repo: Repo, extensions: Mapping[str, Extension]) -> Iterator[Finding]:
-    """Parents whose pointer is neither here nor in history."""
+    """Parents whose pointer is only in history, or not even there."""
     for id in sorted(missing_parents(extensions)):
         child = next(e for e in extensions.values() if id in e.parents)
         found = repo.git.files_of_history(f"{DATASETS}/{child.dataset}/*-{id[: pointer.SHORT]}.dvc")
+        for path in sorted(found):
+            yield Finding(
+                "chain",
+                path,
+                f"The pointer was deleted or renamed, though {child.dataset}@{child.version} extends it; it counts as "
+                "retracted, and nobody can see why.",
+                f"Bring it back (`git log --all -- {path}` shows where it was); if it is bad, `gitdata retract` it.",
+            )
         if not found:
             yield Finding(
                 "chain",

@@ -14,6 +14,10 @@ from gitdata.commands.records import Record
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
     """A table as wide as its content; columns in `right` are aligned there. Wide ones are never cut in a pipe."""
+    rows = list(rows)
+    if not rows:
+        print("none")
+        return
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -356,7 +360,7 @@ def plural(count: int, noun: str) -> str:
 def rows_text(rows: Mapping[str, int]) -> str:
     """`144 train, 16 test rows`."""
     parts = [f"{rows[split]} {split}" for split in ("train", "validation", "test") if rows.get(split)]
-    return f"{', '.join(parts) or 'no'} rows"
+    return f"{', '.join(parts) or 'no'} {'row' if sum(rows.values()) == 1 else 'rows'}"
 
 
 def split_counts(rows: Mapping[str, int]) -> str:

@@ -1,8 +1,7 @@
-"""Git: the only place that runs git.
+"""Git: what gitdata asks of git and does with it; the only user of `process`, which runs it.
 
 Hot reads are one subprocess each (`ls-tree`, `cat-file --batch`); writes to the ledger are plumbing on objects and one
-compare-and-swap of a ref, so that no work tree or index is touched. GitPython makes repositories. Git's environment
-variables, which hooks inherit, are scrubbed for all.
+compare-and-swap of a ref, so that no work tree or index is touched. GitPython makes repositories.
 """
 
 from __future__ import annotations
@@ -11,51 +10,17 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from gitdata.errors import DataUnavailable, GitdataError, Mendable, TryAgain
+from gitdata.errors import DataUnavailable, Mendable, TryAgain
+from gitdata.storage.process import GitFailed, run_git, scrubbed_environment
 
-# `git rev-parse --local-env-vars`, and the quarantine of pre-receive, which that list lacks.
-LOCAL_ENVIRONMENT = (
-    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
-    "GIT_COMMON_DIR",
-    "GIT_CONFIG",
-    "GIT_CONFIG_COUNT",
-    "GIT_CONFIG_PARAMETERS",
-    "GIT_DIR",
-    "GIT_GRAFT_FILE",
-    "GIT_IMPLICIT_WORK_TREE",
-    "GIT_INDEX_FILE",
-    "GIT_INTERNAL_SUPER_PREFIX",
-    "GIT_NO_REPLACE_OBJECTS",
-    "GIT_OBJECT_DIRECTORY",
-    "GIT_PREFIX",
-    "GIT_QUARANTINE_PATH",
-    "GIT_REPLACE_REF_BASE",
-    "GIT_SHALLOW_FILE",
-    "GIT_WORK_TREE",
-)
 # The ledger is to survive a power cut: git flushes neither loose objects nor refs unless it is told to.
 _DURABLE = ("-c", "core.fsync=all")
 FALLBACK_IDENTITY = {"NAME": "gitdata", "EMAIL": "gitdata@localhost"}
-
-
-class GitFailed(GitdataError):
-    """A git command failed; `stderr` is what it said: mostly what a person can mend in the repository."""
-
-    exit_code = 2
-
-    def __init__(self, arguments: Sequence[str], status: int, stderr: str, stdout: str = "") -> None:
-        super().__init__(
-            f"`git {' '.join(_named(arguments)[:2])}` failed ({status}): {stderr.strip()}",
-            "Mend that in git, then try again.",
-        )
-        self.status = status
-        self.stderr = stderr
-        self.stdout = stdout
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,12 +34,6 @@ class TreeEntry:
     @property
     def is_plain_file(self) -> bool:
         return self.mode in ("100644", "100755")
-
-
-def scrubbed_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
-    """This process's environment without git's local variables: the folder alone decides the repository."""
-    environment = {key: value for key, value in os.environ.items() if key not in LOCAL_ENVIRONMENT}
-    return environment | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"} | dict(extra or {})
 
 
 class Git:
@@ -92,7 +51,7 @@ class Git:
             raise Mendable(f"'{start}' is not a folder.", "Name a folder inside a git repository.")
         questions = ["--is-bare-repository", "--absolute-git-dir", "--git-common-dir", "--show-toplevel"]
         try:
-            answer = _run(["rev-parse", *questions], start).decode(errors="surrogateescape")
+            answer = run_git(["rev-parse", *questions], start).decode(errors="surrogateescape")
             _, folder, common, top = answer.removesuffix("\n").split("\n", 3)
             return cls(Path(folder), (start / common).resolve(), Path(top))
         except GitFailed as error:
@@ -138,7 +97,7 @@ class Git:
         environment: Mapping[str, str] | None = None,
     ) -> bytes:
         """The standard output of a git command. Raises GitFailed."""
-        return _run(arguments, self.top, stdin, environment)
+        return run_git(arguments, self.top, stdin, environment)
 
     def text(self, *arguments: str) -> str:
         """The standard output of a git command as text, without the final newline."""
@@ -418,38 +377,6 @@ class Git:
             except GitFailed as error:
                 raise TryAgain(f"{ref} could not be fetched: {error.stderr.strip()}", "Try again.") from error
         return self.resolve(target)
-
-
-def _run(
-    arguments: Sequence[str],
-    folder: Path,
-    stdin: bytes | None = None,
-    environment: Mapping[str, str] | None = None,
-) -> bytes:
-    try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=folder,
-            input=stdin,
-            stdin=subprocess.DEVNULL if stdin is None else None,
-            capture_output=True,
-            env=scrubbed_environment(environment),
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise Mendable("git was not found.", "Install git 2.34 or newer and put it on the PATH.") from error
-    if done.returncode != 0:
-        said = (
-            done.stderr.decode(errors="replace").replace("\r\n", "\n"),
-            done.stdout.decode(errors="surrogateescape"),
-        )
-        raise GitFailed(arguments, done.returncode, *said)
-    return done.stdout
-
-
-def _named(arguments: Sequence[str]) -> Sequence[str]:
-    """The arguments without the settings that we put before them."""
-    return arguments[2:] if arguments[:1] == ("-c",) else arguments
 
 
 def _tree_entry(line: bytes) -> TreeEntry:

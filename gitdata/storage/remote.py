@@ -38,6 +38,12 @@ class Remote:
     def url(self) -> str:
         return self.config.url
 
+    @property
+    def may_be_written(self) -> bool:
+        """Whether a folder may be written by whoever asks; of other remotes only an upload tells."""
+        store = self._store
+        return not isinstance(store, _Folder) or os.access(_existing(store.cache.root), os.W_OK)
+
     def missing(self, blobs: Iterable[Blob]) -> list[Blob]:
         """The blobs that the remote was not seen to hold with the right size."""
         wanted = list(dict.fromkeys(blobs))
@@ -292,13 +298,18 @@ def _require_anchor(folder: Path) -> None:
         raise FileNotFoundError(f"there is no folder '{anchor}'")
 
 
+def _existing(folder: Path) -> Path:
+    """A folder, or the one in which it would be made."""
+    return folder if folder.exists() else _existing(folder.parent)
+
+
 def _is_of_group(folder: Path) -> bool:
     """Whether the repository that a derived store lies in is a group's."""
     return ssh.is_of_group(next((p.stat().st_mode for p in folder.parents if (p / "objects").is_dir()), 0))
 
 
 def _first_of(errors: Sequence[DataUnavailable]) -> DataUnavailable:
-    more = f" ({len(errors)} blobs in all)" if len(errors) > 1 else ""
+    more = f" ({len(errors) - 1} more blobs likewise.)" if len(errors) > 1 else ""
     return DataUnavailable(f"{errors[0].message}{more}", errors[0].next_step)
 
 

@@ -42,7 +42,7 @@ def training(tmp_path: Path) -> World:
     world.clone.declare()
     world.clone.gitdata("add", "lattice", world.lattice("a", 0, 20), "--test", "0.2", "-m", "a")
     world.clone.commit("model")
-    assert "retraining queued" in world.clone.push("origin", "main")
+    assert "looks for models that have something to learn" in world.clone.push("origin", "main")
     world.clone.git("branch", "--set-upstream-to=origin/main")
     settled(world.clone)
     assert versions(world.clone) == [(1, "accepted", True)]

@@ -138,7 +138,7 @@ def test_the_servers_filter_wakes_nobody_when_nothing_is_left_to_do(world: World
     assert len(world.server.spool.jobs()) == jobs
     world.clone.declare()
     world.clone.commit("a model")
-    assert "retraining queued as job" in world.clone.push()
+    assert "looks for models that have something to learn" in world.clone.push()
     world.server.wait()
     assert len(world.server.spool.jobs()) == jobs + 1
 

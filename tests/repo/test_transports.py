@@ -65,7 +65,7 @@ def test_blobs_go_before_refs_the_server_retrains_and_a_second_clone_gets_all(
     world.clone.declare()
     world.clone.gitdata("add", "lattice", world.lattice("base", 0, 20), "--test", "0.2", "-m", "base")
     world.clone.commit("model")
-    assert "retraining queued as job" in world.clone.push()
+    assert "looks for models that have something to learn" in world.clone.push()
     there_first = (world.server.path / "at-the-time-of-refs").read_text().split()
     assert {Path(name).parent.name + Path(name).name for name in there_first} == stored(world)
     assert any(name.endswith(".dir") for name in stored(world))

@@ -68,6 +68,11 @@ def _header(path: Path, delimiter: str) -> list[str]:
     names = next(csv.reader(lines, delimiter=delimiter, strict=False), [])
     if not names or any(not name.strip() for name in names):
         raise Mendable(f"The first line of '{path}' does not name every column.", "Give it a header.")
+    if len(names) == 1 and (other := next((d for d in ";\t|" if d != delimiter and d in names[0]), None)):
+        raise Mendable(
+            f"The columns of '{path}' seem to be separated by {other!r}, not by {delimiter!r}.",
+            "Write it with commas (.csv) or tabs (.tsv).",
+        )
     for name in names:
         if names.count(name) > 1:
             raise Mendable(f"'{path}' has two columns named '{name}'.", "Rename one of them.")

@@ -1,0 +1,85 @@
+"""Git as a process: its environment, and how it fails. Git's variables, which hooks inherit, are scrubbed for all."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from gitdata.errors import GitdataError, Mendable
+
+# `git rev-parse --local-env-vars`, and the quarantine of pre-receive, which that list lacks.
+LOCAL_ENVIRONMENT = (
+    "GIT_ALTERNATE_OBJECT_DIRECTORIES",
+    "GIT_COMMON_DIR",
+    "GIT_CONFIG",
+    "GIT_CONFIG_COUNT",
+    "GIT_CONFIG_PARAMETERS",
+    "GIT_DIR",
+    "GIT_GRAFT_FILE",
+    "GIT_IMPLICIT_WORK_TREE",
+    "GIT_INDEX_FILE",
+    "GIT_INTERNAL_SUPER_PREFIX",
+    "GIT_NO_REPLACE_OBJECTS",
+    "GIT_OBJECT_DIRECTORY",
+    "GIT_PREFIX",
+    "GIT_QUARANTINE_PATH",
+    "GIT_REPLACE_REF_BASE",
+    "GIT_SHALLOW_FILE",
+    "GIT_WORK_TREE",
+)
+
+
+class GitFailed(GitdataError):
+    """A git command failed; `stderr` is what it said: mostly what a person can mend in the repository."""
+
+    exit_code = 2
+
+    def __init__(self, arguments: Sequence[str], status: int, stderr: str, stdout: str = "") -> None:
+        super().__init__(
+            f"`git {' '.join(without_settings(arguments)[:2])}` failed ({status}): {stderr.strip()}",
+            "Mend that in git, then try again.",
+        )
+        self.status = status
+        self.stderr = stderr
+        self.stdout = stdout
+
+
+def scrubbed_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
+    """This process's environment without git's local variables: the folder alone decides the repository."""
+    environment = {key: value for key, value in os.environ.items() if key not in LOCAL_ENVIRONMENT}
+    return environment | {"LC_ALL": "C", "GIT_OPTIONAL_LOCKS": "0"} | dict(extra or {})
+
+
+def run_git(
+    arguments: Sequence[str],
+    folder: Path,
+    stdin: bytes | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> bytes:
+    """The standard output of a git command in a folder. Raises GitFailed, and Mendable where there is no git."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            input=stdin,
+            stdin=subprocess.DEVNULL if stdin is None else None,
+            capture_output=True,
+            env=scrubbed_environment(environment),
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise Mendable("git was not found.", "Install git 2.34 or newer and put it on the PATH.") from error
+    if done.returncode != 0:
+        said = (
+            done.stderr.decode(errors="replace").replace("\r\n", "\n"),
+            done.stdout.decode(errors="surrogateescape"),
+        )
+        raise GitFailed(arguments, done.returncode, *said)
+    return done.stdout
+
+
+def without_settings(arguments: Sequence[str]) -> Sequence[str]:
+    """The arguments without the settings that we put before them."""
+    return arguments[2:] if arguments[:1] == ("-c",) else arguments

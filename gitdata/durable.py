@@ -85,6 +85,10 @@ def staging(folder: Path, *, room: int = 0) -> Iterator[Staged]:
         try:
             _lock(file)
             yield Staged(path, file)
+        except OSError as error:
+            if error.filename is None:  # a write does not say where: a full disk is to be named
+                error.filename = str(path)
+            raise
         finally:
             with suppress(FileNotFoundError):
                 disk.remove(path)
@@ -155,7 +159,7 @@ def remove_leftovers(folder: Path) -> int:
 def _is_abandoned(path: Path) -> bool:
     """Whether nobody holds the lock; between making a file and locking it passes less than a minute."""
     try:
-        if path.stat().st_mtime > time.time() - _LOCKED_BY_NOW:
+        if abs(time.time() - path.stat().st_mtime) < _LOCKED_BY_NOW:  # a clock may have been ahead
             return False
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

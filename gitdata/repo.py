@@ -35,7 +35,6 @@ from gitdata.storage.cache import Blob, Cache
 from gitdata.storage.git import Git
 from gitdata.store import git_folder_of, local_folder, over_ssh
 
-NO_LEDGER = "no-ledger"  # the git remote that was seen to have none
 LEDGER_REF = f"refs/heads/{LEDGER_BRANCH}"
 DATA_REMOTE = "gitdata"
 MODELS_REMOTE = "gitdata-models"
@@ -129,6 +128,11 @@ class Repo:
         """The pointers and declarations of a commit. Raises Mendable where there is no such commit."""
         commit = self.git.resolve(revision)
         if commit is None:
+            if revision == "HEAD" and self.is_bare and self.git.branches():
+                raise Mendable(
+                    f"HEAD names the branch '{self.git.branch()}', which does not exist here.",
+                    "`gitdata doctor --fix` mends it, or `git symbolic-ref HEAD refs/heads/BRANCH`.",
+                )
             if revision == "HEAD":
                 raise Mendable("There is no commit yet.", "Commit first: `git commit`.")
             raise Mendable(f"There is no commit '{revision}'.", "See `git branch --all`.")
@@ -182,31 +186,67 @@ class Repo:
         return f"refs/remotes/{self.git_remote}/{LEDGER_BRANCH}"
 
     def fetch_ledger(self) -> str | None:
-        """Bring the ledger's ref up to date. Raises TryAgain where the git remote is away."""
+        """Bring the ledger's ref up to date.
+
+        Raises TryAgain where the git remote is away, DataUnavailable where it lost what was seen of the ledger.
+        """
         if self.git_remote is None:
-            return self.git.resolve(LEDGER_REF)
-        found = self.git.fetch_ref(self.git_remote, LEDGER_REF, self.ledger_ref)
-        if found is None:
-            durable.write(self.state / NO_LEDGER, self.git_remote.encode())
+            found = self.git.resolve(LEDGER_REF)
+        else:
+            found = self.git.remote_commit(self.git_remote, LEDGER_REF)
+        self._require_continuation(found)
+        if self.git_remote is not None and found is not None and found != self.ledger_commit():
+            self.git.run("update-ref", "-m", "gitdata", self.ledger_ref, found)
+        self.keep_ledger(found)
         return found
+
+    def keep_ledger(self, commit: str | None) -> None:
+        """Remember the ledger as it was seen last: what comes next must continue it."""
+        if self._ledger_seen != (commit or ""):
+            durable.write(self._ledger_note, (commit or "").encode())
+
+    def _require_continuation(self, found: str | None) -> None:
+        """Raises DataUnavailable where the ledger was deleted or rewritten: what was here may be the last copy."""
+        here = self.ledger_commit() if self._ledger_seen is None else self._ledger_seen
+        if not here or here == found or (found is not None and self.git.is_ancestor(here, found)):
+            return
+        where = f"of the remote '{self.git_remote}'" if self.git_remote else "of this repository"
+        if self.git_remote is None:
+            back = f"git update-ref {LEDGER_REF} {here[:12]}"
+        else:
+            back = f"git push --force {self.git_remote} {here[:12]}:{LEDGER_REF}"
+        raise DataUnavailable(
+            f"The ledger {where} {'is gone' if found is None else 'was rewritten'}: it lacks {here[:12]}, which was "
+            "seen here.",
+            f"Restore it: `{back}`; or, if that was meant, forget it: `rm {self._ledger_note}`.",
+        )
+
+    @property
+    def _ledger_note(self) -> Path:
+        return self.state / "ledgers" / (self.git_remote or "own").replace("/", "%")
+
+    @property
+    def _ledger_seen(self) -> str | None:
+        """The commit of the ledger that was seen last; empty: it was seen that there is none; None: nobody looked."""
+        return self._ledger_note.read_text(errors="replace").strip() if self._ledger_note.is_file() else None
 
     @property
     def is_ledger_known(self) -> bool:
         """Whether the ledger was ever fetched, or the git remote was seen to have none."""
-        if self.git_remote is None or self.ledger_commit() is not None:
-            return True
-        seen = self.state / NO_LEDGER
-        return seen.is_file() and seen.read_text(errors="replace") == self.git_remote
+        return self.git_remote is None or self.ledger_commit() is not None or self._ledger_seen is not None
 
     def ledger_commit(self) -> str | None:
         return self.git.resolve(self.ledger_ref)
 
     def ledgers(self, commit: str | None) -> dict[str, Ledger]:
         """The ledger of every model at a commit of the ledger branch. Raises DataUnavailable if it is damaged."""
+        return self._ledgers(commit, MODELS)
+
+    def _ledgers(self, commit: str | None, folder: str) -> dict[str, Ledger]:
         if commit is None:
             return {}
         files: dict[str, dict[str, bytes]] = {}
-        for path, content in self.git.files(commit, MODELS).items():
+        for path, content in self.git.files(commit, folder).items():
             _, _, rest = path.partition("/")
             model, _, name = rest.partition("/")
             if name:
@@ -214,7 +254,13 @@ class Repo:
         return {model: ledger_of(model, own) for model, own in sorted(files.items())}
 
     def ledger(self, model: str, commit: str | None) -> Ledger:
-        return self.ledgers(commit).get(model, Ledger(model))
+        """The ledger of one model; damage to another's does not matter here."""
+        return self._ledgers(commit, f"{MODELS}/{model}").get(model, Ledger(model))
+
+    def models_at(self, commit: str | None) -> list[str]:
+        """The names of the models that the ledger has at a commit."""
+        entries = self.git.tree(commit, MODELS) if commit else []
+        return sorted({entry.path.split("/")[1] for entry in entries if entry.path.count("/") >= 2})
 
     def deployment_tip(self, branch: str) -> str | None:
         """The tip of a branch as the git remote has it; without a git remote, the local one."""

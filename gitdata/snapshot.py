@@ -212,7 +212,11 @@ def ledger_of(model: str, files: Mapping[str, bytes]) -> Ledger:
                     raise LedgerError(f"version {stem} belongs to the model '{version.model}'")
                 if f"{stem}.verdict" not in files:
                     raise LedgerError(f"version {stem} has no verdict")
-                entries[version.id] = Entry(number, version, decode_verdict(files[f"{stem}.verdict"]))
+                try:
+                    verdict = decode_verdict(files[f"{stem}.verdict"])
+                except LedgerError as error:
+                    raise LedgerError(f"{stem}.verdict: {error}") from error
+                entries[version.id] = Entry(number, version, verdict)
                 stems[stem] = version.id
         for entry in entries.values():
             if entry.version.parent is not None and entry.version.parent not in entries:

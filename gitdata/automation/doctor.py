@@ -30,6 +30,7 @@ from gitdata.storage.cache import Blob
 
 OLDEST_GIT = (2, 34)
 BROKEN_JAX = "0.10.2"
+RUNNER_LOG = "runner.log"
 LITTLE_ROOM = 1_000_000_000  # bytes
 INDEX_NAME = re.compile(r"gitdata-index-([0-9]+)")
 
@@ -172,6 +173,16 @@ def _ledger(repo: Repo) -> Check:
     return Check("ledger", "ok", f"up to date ({str(before)[:8]})")
 
 
+def _ledger_here(repo: Repo) -> Check:
+    """On a server: whether the ledger goes on from what was seen of it, and can be read."""
+    try:
+        commit = repo.fetch_ledger()
+        repo.ledgers(commit)
+    except GitdataError as error:
+        return Check("ledger", "finding", error.message, error.next_step)
+    return Check("ledger", "ok", f"at {commit[:8]}" if commit else "no model was trained yet")
+
+
 def _branches(repo: Repo) -> Iterator[Check]:
     """Models whose deployment branch exists nowhere, and declarations that cannot be read."""
     if repo.git.resolve("HEAD") is None:
@@ -197,13 +208,14 @@ def _server(repo: Repo) -> Iterator[Check]:
     head = repo.git.branch()
     if branches and head is not None and head not in branches:
         message = f"HEAD names the branch '{head}', which does not exist: a clone would check out nothing."
-        only = branches[0] if len(branches) == 1 else None
-        ref = f"refs/heads/{only or 'BRANCH'}"
-        fix = (lambda: repo.git.run("symbolic-ref", "HEAD", ref)) if only else None
+        likely = next((b for b in ("main", "master") if b in branches), branches[0])
+        ref = f"refs/heads/{likely}"
+        fix = lambda: repo.git.run("symbolic-ref", "HEAD", ref)  # noqa: E731
         yield Check("HEAD", "finding", message, f"Run `git symbolic-ref HEAD {ref}`.", fix)
     else:
         yield Check("HEAD", "ok", head or "detached")
-    yield Check("store", "ok", str(repo.state / "remote"))
+    yield _store(repo, "data")
+    yield _ledger_here(repo)
     if repo.git.config("receive.advertisepushoptions") != "true":
         message = "`git push -o gitdata.skip` is not understood."
         yield Check("push options", "finding", message, "Run `gitdata install --server`.", lambda: _install(repo))
@@ -220,11 +232,21 @@ def _hooks(repo: Repo) -> Iterator[Check]:
         elif not os.access(python, os.X_OK):
             message = f"The Python that it starts is gone: {python}."
             yield Check(f"hook {name}", "finding", message, _install_step(repo), lambda: _install(repo))
+        elif not _can_import(python):
+            message = f"The Python that it starts, {python}, has no gitdata any more."
+            yield Check(f"hook {name}", "finding", message, _install_step(repo), lambda: _install(repo))
         elif hooks.needs_a_hand(repo, name):
             message = f"core.hooksPath leads to {repo.git.hooks_folder()}, whose {name} does not call gitdata."
             yield Check(f"hook {name}", "finding", message, f"{_install_step(repo)} It shows the lines to add.")
         else:
             yield Check(f"hook {name}", "ok", f"starts {python}")
+
+
+def _can_import(python: Path) -> bool:
+    import subprocess
+
+    command = [str(python), "-P", "-c", "import gitdata"]
+    return subprocess.run(command, capture_output=True, check=False).returncode == 0
 
 
 def _install_step(repo: Repo) -> str:
@@ -250,6 +272,10 @@ def _jobs(repo: Repo) -> Iterator[Check]:
         yield Check("jobs", "finding", message, f"See `gitdata logs {jobs[-1].id}`.")
     else:
         yield Check("jobs", "ok", f"{len(jobs)} jobs, {len(waiting)} waiting")
+    log = repo.state / RUNNER_LOG
+    if log.is_file() and (said := log.read_text(errors="replace").strip()):
+        message = f"A runner that a hook started said: {said.splitlines()[-1]}"
+        yield Check("runner", "finding", message, f"Read {log}; then remove it.", log.unlink)
 
 
 # --- the disk ------------------------------------------------------------------------------------------------

@@ -151,6 +151,8 @@ class Spool:
             text = self._path(state, id).read_text(errors="replace")
         except FileNotFoundError:
             return None
+        except OSError as error:
+            return Job(id, state, (), {"results": [{"message": f"this job cannot be read: {error.strerror}"}]})
         return Job(id, state, _refs(text), _record(text))
 
 

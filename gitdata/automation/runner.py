@@ -28,6 +28,7 @@ from gitdata.snapshot import LEDGER_BRANCH
 from gitdata.storage.process import scrubbed_environment
 
 STAMP = "settled"
+KILLED = 128  # and the number of the signal, as shells tell it
 STARTED_BY = "GITDATA_STARTED_BY"  # the process id of the runner
 ROUNDS = 5
 LOOK_EVERY = 0.2  # seconds between two looks whether somebody cancelled
@@ -93,7 +94,7 @@ def is_at_work(repo: Repo) -> bool:
     try:
         with FileLock(repo.state / "runner.lock", timeout=0):
             return False
-    except Timeout:
+    except (Timeout, PermissionError):  # held, or somebody else's
         return True
 
 
@@ -164,6 +165,11 @@ def _train(repo: Repo, wanted: Deployment, log: IO[bytes], cancelled_by: Callabl
     with Path(log.name).open("rb") as written:
         written.seek(start)
         lines = written.read().decode(errors="replace").strip().splitlines()
+    if process.returncode < 0:
+        name = signal.Signals(-process.returncode).name
+        reason = f"its training was killed ({name}" + ("; out of memory?)" if name == "SIGKILL" else ")")
+        log.write(f"{wanted.model}: {reason}\n".encode())
+        return ModelResult(wanted.model, KILLED - process.returncode, reason, seconds)
     return ModelResult(wanted.model, process.returncode, _summary(lines), seconds)
 
 

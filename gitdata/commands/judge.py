@@ -166,7 +166,7 @@ def _not_in(digests: NDArray[np.uint64], package: Package) -> NDArray[np.bool_]:
 
 def _reason(outcome: Outcome, promoted: bool, comparisons: list[dict[str, Any]], rows: int) -> str:
     if outcome == "experiment":
-        return "trained away from the tip of the deployment branch; it cannot become champion"
+        return "it cannot become champion"
     if not rows:
         return "there are no test rows to judge it by"
     if outcome == "waiting":

@@ -14,9 +14,8 @@ from gitdata.snapshot import DATASETS, MODELS
 
 def models(repo: Repo, model: str | None = None, say: Say = silent) -> list[Record]:
     """One record per version, oldest first."""
-    ledgers = repo.ledgers(up_to_date_ledger(repo, say))
-    if model is not None:
-        ledgers = {model: ledger_named(ledgers, model)}
+    commit = up_to_date_ledger(repo, say)
+    ledgers = repo.ledgers(commit) if model is None else {model: ledger_named(repo, commit, model)}
     return [
         version_record(ledger, entry)
         for _, ledger in sorted(ledgers.items())
@@ -39,7 +38,7 @@ def up_to_date_ledger(repo: Repo, say: Say = silent) -> str | None:
 def version(repo: Repo, reference: str, say: Say = silent) -> tuple[Ledger, Entry]:
     """The version that `MODEL@N` names (a number, or an id prefix), or the champion of `MODEL`."""
     model, _, selector = reference.partition("@")
-    ledger = ledger_named(repo.ledgers(up_to_date_ledger(repo, say)), model)
+    ledger = ledger_named(repo, up_to_date_ledger(repo, say), model)
     if not selector:
         if ledger.champion is None:
             raise Mendable(
@@ -107,15 +106,16 @@ def tainted_by(repo: Repo, ledger: Ledger, entry: Entry) -> list[str]:
     ]
 
 
-def ledger_named(ledgers: dict[str, Ledger], model: str) -> Ledger:
-    """The ledger of a model. Raises Mendable naming those there are."""
-    if model not in ledgers:
-        known = ", ".join(sorted(ledgers)) or "none"
+def ledger_named(repo: Repo, commit: str | None, model: str) -> Ledger:
+    """The ledger of a model at a commit of its branch. Raises Mendable naming those there are."""
+    ledger = repo.ledger(model, commit)
+    if not ledger.entries:
+        known = ", ".join(repo.models_at(commit)) or "none"
         raise Mendable(
             f"The ledger has no version of a model '{model}'; models: {known}.",
             f"Train it: `gitdata train {model}`.",
         )
-    return ledgers[model]
+    return ledger
 
 
 def selected(ledger: Ledger, selector: str) -> Entry:

@@ -44,6 +44,7 @@ def publish(repo: Repo, propose: Callable[[str | None], Change | None]) -> str |
             files[".dvc/.gitignore"] = DVC_IGNORED.encode()
         commit = repo.git.commit_files(tip, files, change.message)
         if _swap(repo, commit, tip):
+            repo.keep_ledger(commit)
             return commit
     raise TryAgain(
         f"The ledger changed {ATTEMPTS} times while this result was being published.",

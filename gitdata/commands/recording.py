@@ -109,16 +109,22 @@ def _record(
         known, version = candidate(ledger)
         if known and known.verdict.outcome in choice.SETTLED_BY_A_PERSON:
             return _keep_settled(known, decision)  # a person's word on this very version stands
-        view = _with_rights(view, version, force=task.force)
+        why = _why_experiment(task, view, version)
+        if why:
+            view = replace(view, situation=replace(view.situation, may_move_champion=False))
         if known and not view.situation.may_move_champion:
             return _keep_settled(known, decision)  # an experiment that made a known version again changes nothing
         judgement = judge.judge(view, version.id, package or judge.package(ledger.entries[version.id]))
+        if why:
+            judgement = replace(judgement, reason=f"{why}; it cannot become champion")
         entry = _entry(view, decision, known, version, judgement)
         recorded.append((entry, judgement))
         files = verdict_file(entry) if known else version_files(entry, model_card(entry, view.situation, view.chain))
         return _change(view, entry, judgement, files)
 
     publish(task.repo, propose)
+    if not recorded:
+        decision = replace(decision, action="nothing", reason="somebody else recorded an answer meanwhile")
     return describe(task, decision, recorded[0] if recorded else None)
 
 
@@ -130,14 +136,19 @@ def _keep_settled(known: Entry, decision: Decision) -> Change | None:
     return Change(verdict_file(replace(known, verdict=kept)), f"{subject}\n\n{kept.reason}\n")
 
 
-def _with_rights(view: View, version: ModelVersion, *, force: bool) -> View:
-    """The view in which a candidate that no longer holds may not move the champion."""
+def _why_experiment(task: Task, view: View, version: ModelVersion) -> str | None:
+    """Why a candidate may not move the champion as things are now; None where it may."""
     situation = view.situation
     seen = situation.ledger.seen(version.parent) | set(version.added)
-    answered = situation.attempt in situation.ledger.attempts  # by a person who promoted meanwhile, say
-    if choice.still_holds(situation, version.parent, seen) and (not answered or force):
-        return view
-    return replace(view, situation=replace(situation, may_move_champion=False))
+    if task.experiment:
+        return "trained on other data than the declared ones"
+    if not situation.may_move_champion:
+        return "trained away from the tip of the deployment branch"
+    if not choice.still_holds(situation, version.parent, seen):
+        return "the data or the champion moved on while it was trained"
+    if situation.attempt in situation.ledger.attempts and not task.force:
+        return "the same question was answered while it was trained"  # by a person who promoted, say
+    return None
 
 
 def _entry(view: View, decision: Decision, known: Entry | None, version: ModelVersion, judgement: Judgement) -> Entry:

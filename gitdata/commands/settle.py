@@ -122,7 +122,7 @@ def _settle(
     settled: list[tuple[Ledger, Entry]] = []
 
     def propose(tip: str | None) -> Change | None:
-        ledger = ledger_named(repo.ledgers(tip), model)
+        ledger = ledger_named(repo, tip, model)
         word = decide(ledger, who)
         if word is None:
             settled[:] = [(ledger, about(ledger))]

@@ -221,8 +221,7 @@ def _chains(repo: Repo, extensions: Mapping[str, Extension]) -> Iterator[Finding
 def _ledger(repo: Repo, held: _Held) -> Iterator[Finding]:
     """Ledgers that cannot be read; the packages of those that can are to be on the models' remote."""
     commit = repo.ledger_commit()
-    names = sorted({e.path.split("/")[1] for e in repo.git.tree(commit, MODELS) if "/" in e.path}) if commit else []
-    for model in names:
+    for model in repo.models_at(commit):
         files = repo.git.files(str(commit), f"{MODELS}/{model}")
         try:
             ledger = ledger_of(model, {path.rpartition("/")[2]: content for path, content in files.items()})
@@ -282,7 +281,7 @@ def _cache(repo: Repo, data: dict[Blob, str], held: _Held, options: Options, say
                 "Restore it from git.",
             )
             continue
-        problem = f"{name}: the blob {blob.md5} is {'corrupt' if present else 'missing'} in the cache."
+        problem = f"{name}: the blob {blob.md5} is {'corrupt or unreadable' if present else 'missing'} in the cache."
         repaired = options.repair and _restore(repo, blob, purpose, name, held, say)
         yield Finding("cache", blob.md5, problem, "`gitdata verify --repair` looks for a good copy.", repaired)
     yield from _directories(repo, held.kept, options)
@@ -365,7 +364,7 @@ def _remote(repo: Repo, purpose: Purpose, blobs: dict[Blob, str], options: Optio
             remote.set_aside(blob)
             remote.upload(repo.cache, [blob])
             repaired = True
-        how = "missing, or has another size," if blob in missing else "corrupt"
+        how = "missing, or has another size," if blob in missing else "corrupt or unreadable"
         yield Finding(
             "remote",
             blob.md5,

@@ -20,7 +20,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from itertools import cycle
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from gitdata import durable
 from gitdata.errors import DataUnavailable, Mendable
@@ -80,7 +80,7 @@ class Cache:
         try:
             with self.path(blob).open("rb") as file:
                 return is_content_of(file, blob)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError):
             return False
 
     def is_intact(self, blob: Blob) -> bool:
@@ -239,7 +239,10 @@ def hash_file(path: Path) -> Blob:
 
 
 def _is_named(path: Path, blob: Blob) -> bool:
-    return path.is_file() and hash_file(path).md5 == blob.md5.removesuffix(".dir")
+    try:
+        return path.is_file() and hash_file(path).md5 == blob.md5.removesuffix(".dir")
+    except PermissionError:
+        return False
 
 
 def agrees(found: Blob, wanted: Blob) -> bool:
@@ -307,7 +310,13 @@ def _wait(futures: Iterable[Future[Any]]) -> None:
         future.result()
 
 
-def is_content_of(source: IO[bytes], blob: Blob, target: IO[bytes] | None = None) -> bool:
+class Sink(Protocol):
+    """Where the pieces of a stream go."""
+
+    def write(self, piece: memoryview, /) -> Any: ...
+
+
+def is_content_of(source: IO[bytes], blob: Blob, target: Sink | None = None) -> bool:
     """Whether a stream holds a blob, by its sha256, or by md5 where that is all there is; copied along the way."""
     digest = hashlib.sha256() if blob.sha256 else hashlib.md5(usedforsecurity=False)
     size = 0

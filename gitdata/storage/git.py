@@ -15,11 +15,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from gitdata.errors import DataUnavailable, Mendable, TryAgain
+from gitdata.errors import Mendable, TryAgain
 from gitdata.storage.process import GitFailed, run_git, scrubbed_environment
 
 # The ledger is to survive a power cut: git flushes neither loose objects nor refs unless it is told to.
 _DURABLE = ("-c", "core.fsync=all")
+_PATIENT = ("-c", "core.filesRefLockTimeout=5000")  # milliseconds
 FALLBACK_IDENTITY = {"NAME": "gitdata", "EMAIL": "gitdata@localhost"}
 
 
@@ -300,14 +301,19 @@ class Git:
     def swap_ref(self, ref: str, new: str, old: str | None) -> bool:
         """Move `ref` from `old` (None: it does not exist) to `new`; False if somebody was faster."""
         try:
-            self.run(*_DURABLE, "update-ref", "-m", "gitdata", ref, new, old or "0" * len(new))
+            self.run(*_DURABLE, *_PATIENT, "update-ref", "-m", "gitdata", ref, new, old or "0" * len(new))
         except GitFailed as error:
             if "exists; cannot create" in error.stderr:
                 raise Mendable(
                     f"Git cannot make {ref}: a branch has the name of a part of it.",
                     "Rename that branch: `git branch -m gitdata ANOTHER-NAME`.",
                 ) from error
-            if "cannot lock ref" in error.stderr:
+            if "File exists" in error.stderr:  # git has waited for whoever holds the lock
+                raise TryAgain(
+                    f"Git cannot lock {ref}: {error.stderr.strip().splitlines()[0]}",
+                    "If no git is at work there, remove that lock file; then run the same command again.",
+                ) from error
+            if "but expected" in error.stderr or "already exists" in error.stderr:
                 return False
             raise
         return True
@@ -360,23 +366,15 @@ class Git:
             ) from error
         return found
 
-    def fetch_ref(self, remote: str, ref: str, target: str) -> str | None:
-        """Fetch one ref of a remote into `target`; None where the remote never had such a ref.
-
-        Raises DataUnavailable where the remote has lost it: what is here may be the last copy.
-        """
-        commit, here = self.remote_ref(remote, ref), self.resolve(target)
-        if commit is None and here is not None:
-            raise DataUnavailable(
-                f"The remote '{remote}' has lost {ref}; this clone still has it ({here[:8]}).",
-                f"Restore it: `git push {remote} {target}:{ref}`; or forget it: `git update-ref -d {target}`.",
-            )
-        if commit is not None and here != commit:
+    def remote_commit(self, remote: str, ref: str) -> str | None:
+        """The commit that `ref` of a remote is now, fetched; None where there is no such ref. No ref of ours moves."""
+        commit = self.remote_ref(remote, ref)
+        if commit is not None and self.resolve(commit) is None:
             try:
-                self.run("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", remote, f"+{ref}:{target}")
+                self.run("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--refmap=", "--", remote, ref)
             except GitFailed as error:
                 raise TryAgain(f"{ref} could not be fetched: {error.stderr.strip()}", "Try again.") from error
-        return self.resolve(target)
+        return commit
 
 
 def _tree_entry(line: bytes) -> TreeEntry:

@@ -82,4 +82,6 @@ def run_git(
 
 def without_settings(arguments: Sequence[str]) -> Sequence[str]:
     """The arguments without the settings that we put before them."""
-    return arguments[2:] if arguments[:1] == ("-c",) else arguments
+    while arguments[:1] == ("-c",):
+        arguments = arguments[2:]
+    return arguments

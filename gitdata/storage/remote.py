@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from datetime import datetime
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from gitdata.errors import DataUnavailable, GitdataError, Mendable, TryAgain
 from gitdata.storage import ssh
 from gitdata.storage.cache import CORRUPT, Blob, Cache, CorruptCopy, is_content_of
 from gitdata.storage.config import RemoteConfig
+from gitdata.storage.patience import patiently
 
 JOBS = 4
 _EXTRAS = frozenset({"azure", "gs", "hdfs", "oss", "s3", "ssh", "webdav", "webdavs", "webhdfs"})
@@ -162,6 +163,8 @@ class Remote:
             )
             return Mendable(f"The remote {self.url} needs support for {scheme}:// that is not installed.", hint)
         what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        if scheme == "ssh" and what == "Failure":
+            what = "Failure, which is all that SFTP says, mostly of a full disk there"
         return TryAgain(
             f"The remote {self.url} is not available: {what}.",
             "Check that it is there and that you may use it, then run the same command again.",
@@ -206,14 +209,16 @@ class _Folder:
 
 
 class _Cloud:
-    """A remote that DVC's file systems reach."""
+    """A remote that DVC's file systems reach; none may keep us waiting for ever."""
 
     def __init__(self, config: RemoteConfig) -> None:
         from dvc.fs import get_cloud_fs
 
         kind, options, path = get_cloud_fs(None, url=config.url, **config.options)
         self.filesystem: Any = kind(**options)
-        self.ssh = ssh.open_store(self.filesystem, path, config.url) if kind.protocol == "ssh" else None
+        self.ssh = None
+        if kind.protocol == "ssh":
+            self.ssh = patiently(lambda: ssh.open_store(self.filesystem, path, config.url))
         self.root = self.ssh.path if self.ssh else path
 
     def place(self, blob: Blob) -> str:
@@ -221,14 +226,19 @@ class _Cloud:
 
     def size(self, blob: Blob) -> int | None:
         try:
-            return int(self.filesystem.info(self.place(blob))["size"])
+            return int(patiently(lambda: self.filesystem.info(self.place(blob)))["size"])
         except FileNotFoundError:
             return None
 
     def verify(self, blob: Blob) -> bool:
-        try:
+        meter = _Meter()
+
+        def read() -> bool:
             with self.filesystem.open(self.place(blob), "rb") as file:
-                return is_content_of(file, blob)
+                return is_content_of(file, blob, meter)
+
+        try:
+            return patiently(read, lambda: meter.value)
         except FileNotFoundError:
             return False
 
@@ -237,39 +247,62 @@ class _Cloud:
             return
         aside = self.filesystem.join(self.root, CORRUPT, f"{blob.md5}.{secrets.token_hex(4)}")
         self._make_folder(self.filesystem.parent(aside))
-        self.filesystem.move(self.place(blob), aside)
+        patiently(lambda: self.filesystem.move(self.place(blob), aside))
 
     def objects(self) -> Iterator[tuple[Blob, float]]:
-        folder = self.filesystem.join(self.root, "files", "md5")
-        found = self.filesystem.find(folder, detail=True) if self.filesystem.exists(folder) else {}
-        for path, about in found.items():
+        for path, about in self._found("files", "md5").items():
             *_, prefix, name = path.split("/")
             yield Blob(prefix + name, int(about["size"])), _modified(about)
 
     def remove(self, blob: Blob) -> None:
-        corrupt = self.filesystem.join(self.root, CORRUPT)
-        asides = self.filesystem.find(corrupt) if self.filesystem.exists(corrupt) else []
-        own = [path for path in asides if path.rpartition("/")[2].startswith(f"{blob.md5}.")]
-        for path in [self.place(blob), *own]:
+        asides = [path for path in self._found(CORRUPT) if path.rpartition("/")[2].startswith(f"{blob.md5}.")]
+        for path in [self.place(blob), *asides]:
             with suppress(FileNotFoundError):
-                self.filesystem.remove(path)
+                patiently(partial(self.filesystem.remove, path))
 
     def send(self, cache: Cache, blob: Blob) -> None:
         if not cache.verify(blob):
             raise CorruptCopy(blob.md5)
-        place = self.place(blob)
+        place, source, meter = self.place(blob), str(cache.path(blob)), _callback()
         self._make_folder(self.filesystem.parent(place))
-        self.filesystem.put_file(str(cache.path(blob)), place)
+        patiently(lambda: self.filesystem.put_file(source, place, callback=meter), lambda: meter.value)
 
     def receive(self, cache: Cache, blob: Blob) -> None:
+        place, meter = self.place(blob), _callback()
         with cache.receiving(blob) as temporary:
-            self.filesystem.get_file(self.place(blob), str(temporary))
+            patiently(lambda: self.filesystem.get_file(place, str(temporary), callback=meter), lambda: meter.value)
+
+    def _found(self, *below: str) -> dict[str, Any]:
+        """Every file below a folder of the remote, with what the file system tells of it."""
+        folder = self.filesystem.join(self.root, *below)
+
+        def find() -> dict[str, Any]:
+            return dict(self.filesystem.find(folder, detail=True)) if self.filesystem.exists(folder) else {}
+
+        return patiently(find)
 
     def _make_folder(self, folder: str) -> None:
         if self.ssh:
-            ssh.make_folder(self.filesystem, folder, self.ssh.group_mode)
+            mode = self.ssh.group_mode
+            patiently(lambda: ssh.make_folder(self.filesystem, folder, mode))
         else:
-            self.filesystem.makedirs(folder, exist_ok=True)
+            patiently(lambda: self.filesystem.makedirs(folder, exist_ok=True))
+
+
+class _Meter:
+    """Counts the bytes that are written to it."""
+
+    value = 0
+
+    def write(self, piece: memoryview) -> None:
+        self.value += len(piece)
+
+
+def _callback() -> Any:
+    """What a transfer of fsspec tells how much it has moved, in `value`."""
+    from fsspec.callbacks import Callback
+
+    return Callback()
 
 
 def _modified(about: Mapping[str, Any]) -> float:

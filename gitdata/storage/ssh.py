@@ -38,7 +38,7 @@ def open_store(filesystem: Any, path: str, url: str) -> Place:
     host, port = filesystem.fs_args["host"], filesystem.fs_args.get("port")
     try:
         filesystem.fs.client  # noqa: B018  # it connects
-    except asyncssh.HostKeyNotVerifiable as error:
+    except (asyncssh.HostKeyNotVerifiable, FileNotFoundError) as error:  # there may be no ~/.ssh/known_hosts at all
         raise Mendable(
             f"The remote {url} is not trusted: the key of the host '{host}' is unknown, or not the one that is known.",
             f"Check it and let `ssh {f'-p {port} ' if port else ''}{host}` add it to ~/.ssh/known_hosts.",

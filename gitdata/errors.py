@@ -48,3 +48,10 @@ class GateRefused(GitdataError):
     """The gate refused a new model version; the champion stays."""
 
     exit_code = 6
+
+
+def as_gitdata_error(error: Exception) -> GitdataError:
+    """An error as one of ours: what is none is a bug, told as such."""
+    if isinstance(error, GitdataError):
+        return error
+    return GitdataError(f"This is a bug in gitdata: {type(error).__name__}: {error}", "Please report it.")

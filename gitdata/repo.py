@@ -38,6 +38,7 @@ from gitdata.store import git_folder_of, local_folder, over_ssh
 LEDGER_REF = f"refs/heads/{LEDGER_BRANCH}"
 DATA_REMOTE = "gitdata"
 MODELS_REMOTE = "gitdata-models"
+OF_THIS_MACHINE = (".dvc/config.local", ".dvc/cache", ".dvc/tmp")
 
 Purpose = Literal["data", "models"]
 
@@ -72,23 +73,23 @@ class Repo:
         if self.git.work_tree is None:
             return Cache(self.state / "cache")
         linked = self.git.folder != self.git.common and self.git.common.name == ".git"
-        root = (self.git.common.parent if linked else self.git.work_tree) / ".dvc" / "cache"
-        if root.is_symlink() or root.parent.is_symlink():
-            self._refuse_committed(".dvc", ".dvc/cache")  # one that this machine's owner made is fine
-        return Cache(root)
+        self._refuse_committed()
+        return Cache((self.git.common.parent if linked else self.git.work_tree) / ".dvc" / "cache")
 
-    def _refuse_committed(self, *names: str) -> None:
-        """Raises Mendable where git tracks what is for this machine alone to say: a commit may not smuggle it in."""
-        for name in names:
-            if (self.top / name).is_symlink() and name == ".dvc":
-                raise Mendable("'.dvc' is a symbolic link; gitdata follows none.", "Replace it by the folder.")
-        if tracked := self.git.text("ls-files", "--", *names):
-            first = next((line for line in tracked.splitlines() if line in names), None)
-            if first is not None:
-                raise Mendable(
-                    f"'{first}' is committed, though only this machine may say what it says.",
-                    f"Look at it, then remove it from git: `git rm --cached {first}`.",
-                )
+    def _refuse_committed(self) -> None:
+        """Raises Mendable where git tracks what is for this machine alone to say: a commit may not smuggle it in.
+
+        A link, or a folder, that this machine's owner made there is fine.
+        """
+        if (self.top / ".dvc").is_symlink():
+            raise Mendable("'.dvc' is a symbolic link; gitdata follows none.", "Replace it by the folder.")
+        tracked = self.git.run("ls-files", "-z", "--", *OF_THIS_MACHINE).split(b"\0")[0]
+        if tracked:
+            name = tracked.decode(errors="replace")
+            raise Mendable(
+                f"'{name}' is committed, though only this machine may say what it says.",
+                f"Look at it, then delete it here and in git: `git rm -r --force -- '{name}'`.",
+            )
 
     @property
     def who(self) -> str:
@@ -102,6 +103,18 @@ class Repo:
         if self.git.work_tree is None:
             raise Mendable(f"`gitdata {command}` needs a work tree; '{self.top}' is bare.", "Run it in a clone.")
         return self.git.work_tree
+
+    def writable(self, path: Path) -> Path:
+        """`path`, a place in the work tree. Raises Mendable where it, or a folder on the way, is a symbolic link.
+
+        A commit may bring links, which would lead what is written to anywhere.
+        """
+        for part in (path, *path.parents):
+            if part == self.top:
+                return path
+            if part.is_symlink():
+                raise Mendable(f"'{part}' is a symbolic link; gitdata writes through none.", "Remove it.")
+        raise Mendable(f"'{path}' lies outside of '{self.top}'.", "Name a place inside.")
 
     def require_initialised(self) -> None:
         """Raises Mendable unless `gitdata init` was run here."""
@@ -190,14 +203,19 @@ class Repo:
 
         Raises TryAgain where the git remote is away, DataUnavailable where it lost what was seen of the ledger.
         """
+        found = self.ledger_now()
+        if self.git_remote is not None and found is not None and found != self.ledger_commit():
+            self.git.run("update-ref", "-m", "gitdata", self.ledger_ref, found)
+        self.keep_ledger(found)
+        return found
+
+    def ledger_now(self) -> str | None:
+        """The ledger's commit as it is, without moving a ref. Raises as `fetch_ledger` does."""
         if self.git_remote is None:
             found = self.git.resolve(LEDGER_REF)
         else:
             found = self.git.remote_commit(self.git_remote, LEDGER_REF)
         self._require_continuation(found)
-        if self.git_remote is not None and found is not None and found != self.ledger_commit():
-            self.git.run("update-ref", "-m", "gitdata", self.ledger_ref, found)
-        self.keep_ledger(found)
         return found
 
     def keep_ledger(self, commit: str | None) -> None:
@@ -329,8 +347,8 @@ class Repo:
 
     def _machine_config(self) -> list[str]:
         own = self.state / "config" if self.is_bare else self.top / ".dvc" / "config.local"
-        if not self.is_bare and own.exists():
-            self._refuse_committed(".dvc", ".dvc/config.local")
+        if not self.is_bare and (own.exists() or own.is_symlink()):
+            self._refuse_committed()
         return [path.read_text(errors="replace") for path in (*config.machine_files(), own) if path.is_file()]
 
     # --- what an extension consists of -----------------------------------------------------------------------
@@ -339,12 +357,12 @@ class Repo:
         """The listing of an extension, from the pointer or, for a long one, from its sidecar in the cache."""
         if extension.files is not None:
             return extension.files
-        files = pointerfile.files_from_json(json.loads(self.cache.read(self.sidecar(extension, "listing.json"))))
+        try:
+            files = pointerfile.files_from_json(json.loads(self.cache.read(self.sidecar(extension, "listing.json"))))
+        except (ValueError, RecursionError) as error:
+            raise malformed_sidecar(extension, "listing.json") from error
         if pointer.listing_digest(files) != extension.listing:
-            raise DataUnavailable(
-                f"The listing of {extension.dataset}@{extension.version} is not the one its pointer names.",
-                f"Fetch it again: `gitdata fetch {extension.dataset}@{extension.short}`.",
-            )
+            raise malformed_sidecar(extension, "listing.json")
         return files
 
     def sidecar(self, extension: Extension, name: str) -> Blob:
@@ -365,6 +383,13 @@ class Repo:
             return absent
         files = (file for file in self.files_of(extension) if file.split in set(splits))
         return absent + [blob for file in files if not self.cache.holds(blob := blob_of(file))]
+
+
+def malformed_sidecar(extension: Extension, name: str) -> DataUnavailable:
+    return DataUnavailable(
+        f"The sidecar '{name}' of {extension.dataset}@{extension.version} ({extension.short}) is not what it must be.",
+        f"It was not made by gitdata; `gitdata retract {extension.dataset}@{extension.short}` leaves it out.",
+    )
 
 
 def blob_of(file: File | Attachment) -> Blob:

@@ -125,7 +125,9 @@ def _chain(dataset: str, known: dict[str, Extension], retracted: frozenset[str],
         found = 0
         for id in missing:
             for path, content in search(f"{DATASETS}/{dataset}/*-{id[: pointer.SHORT]}.dvc").items():
-                extension = read_pointer(path, content)
+                extension = None
+                with suppress(DataUnavailable):  # one that was damaged, and mended since
+                    extension = read_pointer(path, content)
                 if extension and extension.id == id:
                     known[id] = extension
                     lost.add(id)

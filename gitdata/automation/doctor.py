@@ -159,12 +159,10 @@ def _store(repo: Repo, purpose: Purpose) -> Check:
 def _ledger(repo: Repo) -> Check:
     before = repo.ledger_commit()
     try:
-        remote = repo.git.remote_ref(str(repo.git_remote), "refs/heads/gitdata/models")
-        if remote is None and before is None:
+        now = repo.ledger_now()
+        if now is None:
             return Check("ledger", "ok", "no model was trained yet")
-        if remote is None:
-            repo.fetch_ledger()  # which says what to do
-        if remote != before:
+        if now != before:
             message = "The ledger moved on since it was fetched."
             return Check("ledger", "finding", message, "Run `gitdata fetch`.", repo.fetch_ledger)
         repo.ledgers(before)

@@ -55,7 +55,7 @@ class Spool:
         """Put a job into the spool, as the hook does; the id sorts by time."""
         id = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(3)}"
         lines = "".join(f"- - {ref}\n" for ref in refs)
-        durable.write(self._path("pending", id), lines.encode())
+        durable.write(self._path("pending", id), lines.encode(errors="surrogateescape"))
         return id
 
     def ids(self, state: State) -> list[str]:
@@ -117,7 +117,7 @@ class Spool:
             return True
         if id not in self.ids("running"):
             return False
-        durable.write(self.folder / "cancel" / id, who.encode())
+        durable.write(self.folder / "cancel" / id, who.encode(errors="replace"))
         return True
 
     def cancelled_by(self, ids: Sequence[str]) -> str | None:

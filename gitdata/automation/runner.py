@@ -136,7 +136,7 @@ def train_pending(repo: Repo, log: IO[bytes], cancelled_by: Callable[[], str | N
         results += [_train(repo, deployment, log, cancelled_by) for deployment in deployments(repo)]
         if tips(repo) == before or cancelled_by():
             break
-    durable.write(repo.state / STAMP, "".join(_settled(repo)).encode())
+    durable.write(repo.state / STAMP, "".join(_settled(repo)).encode(errors="surrogateescape"))
     return results
 
 
@@ -144,7 +144,7 @@ def _train(repo: Repo, wanted: Deployment, log: IO[bytes], cancelled_by: Callabl
     if who := cancelled_by():
         return ModelResult(wanted.model, INTERRUPTED, f"cancelled by {who}", 0.0)
     if wanted.problem is not None:
-        log.write(f"{wanted.model}: {wanted.problem}\n".encode())
+        log.write(f"{wanted.model}: {wanted.problem}\n".encode(errors="replace"))
         return ModelResult(wanted.model, wanted.problem.exit_code, wanted.problem.message, 0.0)
     command = [sys.executable, "-P", "-m", "gitdata", "train", wanted.model, "--at", wanted.commit]
     started = time.monotonic()
@@ -230,6 +230,6 @@ def _line(repo: Repo, branch: str, commit: str) -> str:
 def _is_settled(repo: Repo, wanted: Deployment, ledger: str | None) -> bool:
     try:
         (record,) = pending(repo, [wanted.model], repo.snapshot(wanted.commit), ledger)
-    except GitdataError:
+    except Exception:  # whatever somebody pushed: training it says what is wrong, and no other branch waits
         return False
     return bool(record["action"] == "nothing")

@@ -107,12 +107,13 @@ def _report_bug(error: Exception) -> int:
     import platform
     import traceback
 
-    print(f"gitdata: this is a bug in gitdata {__version__}: {type(error).__name__}: {error}", file=sys.stderr)
+    what = printable(f"gitdata: this is a bug in gitdata {__version__}: {type(error).__name__}: {error}")
+    print(what, file=sys.stderr)
     print("         Please report it with the following lines.", file=sys.stderr)
     print(
         f"         python {platform.python_version()} on {platform.platform()}; {' '.join(sys.argv[1:])}",
         file=sys.stderr,
     )
     for line in "".join(traceback.format_exception(error)).splitlines():
-        print(f"         {line}", file=sys.stderr)
+        print(printable(f"         {line}"), file=sys.stderr)
     return GitdataError.exit_code

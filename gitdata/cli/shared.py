@@ -85,9 +85,15 @@ def show_records(records: Sequence[Record], as_json: bool, for_people: Callable[
     """Print records as JSON, one a line, or let `for_people` print them."""
     if as_json:
         for record in records:
-            print(json.dumps(record.to_json(), sort_keys=True, ensure_ascii=False))
+            print(harmless_json(record.to_json()))
     else:
         for_people()
+
+
+def harmless_json(value: Any) -> str:
+    """One line of JSON in which whatever a terminal would obey is escaped."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 
 def hook_lines(installed: Sequence[Installed]) -> list[str]:

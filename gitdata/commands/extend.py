@@ -26,7 +26,7 @@ from gitdata.commands.intake import (
     stamp,
 )
 from gitdata.commands.records import Record, Say, silent
-from gitdata.commands.transfer import sidecar_bytes, sidecar_json
+from gitdata.commands.transfer import sidecar_bytes, sidecar_schema
 from gitdata.data import pointer, pointerfile
 from gitdata.data.chain import Chain, next_version
 from gitdata.data.pointer import Attachment, Directory, Extension, File
@@ -193,7 +193,7 @@ def _parent_schema(repo: Repo, chain: Chain, parents: Iterable[str]) -> Schema |
         extension = chain.extensions[parent]
         if extension.schema is not None:
             return extension.schema
-        return Schema.from_json(sidecar_json(repo, extension, "schema.json"))
+        return sidecar_schema(repo, extension)
     return None
 
 
@@ -321,7 +321,7 @@ def _sidecar(repo: Repo, name: str, content: bytes) -> Attachment:
 
 
 def _write_pointer(repo: Repo, extension: Extension, message: str | None) -> Path:
-    path = repo.top / DATASETS / extension.dataset / f"{extension.stem}.dvc"
+    path = repo.writable(repo.top / DATASETS / extension.dataset / f"{extension.stem}.dvc")
     durable.write(path, pointerfile.encode(extension))
     try:
         repo.git.stage(path)

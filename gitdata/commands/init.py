@@ -30,6 +30,8 @@ def init(repo: Repo) -> list[str]:
     """
     top = repo.require_work_tree("init")
     done = []
+    for name in dict.fromkeys([*FILES, *(name for name, _ in LINES), ".dvc/config.local"]):
+        repo.writable(top / name)
     for name, content in FILES.items():
         _write_new(top / name, content)
     for name, line in LINES:
@@ -103,7 +105,7 @@ def _add_line(path: Path, line: str) -> None:
         return
     content = path.read_bytes() if path.is_file() else b""
     separator = b"\n" if content and not content.endswith(b"\n") else b""
-    durable.write(path.resolve(), content + separator + line.encode() + b"\n")
+    durable.write(path, content + separator + line.encode() + b"\n")
 
 
 def _has_line(path: Path, line: str) -> bool:

@@ -47,7 +47,7 @@ def purge(repo: Repo, reference: str, message: str | None, *, dry_run: bool = Fa
         )
     plan = _plan(repo, extension, found.needed)
     remote = open_remote(repo, "data") if repo.git_remote is not None else None
-    path = repo.top / DATASETS / extension.dataset / RETRACTED / f"{extension.id}.json"
+    path = repo.writable(repo.top / DATASETS / extension.dataset / RETRACTED / f"{extension.id}.json")
     if not dry_run:
         _delete_checked_out(repo, extension)
         if remote is not None:
@@ -110,9 +110,7 @@ def _plan(repo: Repo, extension: Extension, needed: Sequence[Extension]) -> Plan
 
 def _delete_checked_out(repo: Repo, extension: Extension) -> None:
     """The extension's folder in the work tree: gitdata alone writes there, and git ignores it."""
-    folder = repo.top / DATASETS / extension.dataset / extension.stem
-    if folder.is_symlink():
-        raise Mendable(f"'{folder}' is a symbolic link; gitdata deletes through none.", "Remove it.")
+    folder = repo.writable(repo.top / DATASETS / extension.dataset / extension.stem)
     if folder.is_dir():
         shutil.rmtree(folder)
 

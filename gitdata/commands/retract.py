@@ -73,7 +73,7 @@ def _named(repo: Repo, command: str, reference: str) -> tuple[Extension, Path]:
         versions = ", ".join(e.version for e in chain.ordered(repo.live(chain)))
         raise Mendable(f"'{reference}' names no extension; live ones: {versions}.", f"Name one: `{dataset}@VERSION`.")
     _, named = snapshot.extensions(reference)
-    return named[0], top / DATASETS / dataset / RETRACTED / f"{named[0].id}.json"
+    return named[0], repo.writable(top / DATASETS / dataset / RETRACTED / f"{named[0].id}.json")
 
 
 def _known(repo: Repo, path: Path) -> Retraction | None:

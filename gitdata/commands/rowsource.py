@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.records import Say, silent
-from gitdata.commands.transfer import fetch_extensions, sidecar_json
+from gitdata.commands.transfer import fetch_extensions, sidecar_schema
 from gitdata.data.pointer import Extension, File
 from gitdata.data.schema import Schema
 from gitdata.repo import Repo, blob_of
@@ -68,7 +68,7 @@ class RowSource:
 def schema_of(repo: Repo, extension: Extension) -> Schema:
     if extension.schema is not None:
         return extension.schema
-    return Schema.from_json(sidecar_json(repo, extension, "schema.json"))
+    return sidecar_schema(repo, extension)
 
 
 def select(columns: Columns, mask: np.ndarray[Any, Any]) -> Columns:

@@ -16,7 +16,7 @@ from gitdata.commands.records import Record
 from gitdata.data.chain import Chain
 from gitdata.data.choice import Decision, Situation, decide, tainted_of, unseen_of
 from gitdata.data.ledger import Ledger
-from gitdata.errors import GitdataError, Mendable
+from gitdata.errors import GitdataError, Mendable, as_gitdata_error
 from gitdata.repo import Repo
 from gitdata.snapshot import Snapshot
 
@@ -36,7 +36,8 @@ def declared(repo: Repo, model: str, text: str) -> Declared:
     """The digests of a declaration. Raises Mendable where it is not valid."""
     from gitdata import __version__
 
-    name = hashlib.sha256(f"{__version__}\n{model}\n{text}".encode()).hexdigest()
+    key = f"{__version__}\n{model}\n{text}".encode(errors="surrogateescape")
+    name = hashlib.sha256(key).hexdigest()
     kept = repo.state / "declarations" / f"{name}.json"
     try:
         return Declared(**json.loads(kept.read_bytes()))
@@ -122,15 +123,15 @@ def _not_behind(repo: Repo, branch: str, commit: str) -> str:
 def _deployed_from(repo: Repo, branch: str, commit: str) -> list[Deployment]:
     try:
         declarations = repo.declarations(commit)
-    except GitdataError as error:
-        return [Deployment(branch, commit, error)]
+    except Exception as error:  # whatever somebody pushed: no other branch is to wait for it
+        return [Deployment(branch, commit, as_gitdata_error(error))]
     found, broken = [], []
     for model, text in sorted(declarations.items()):
         try:
             if declared(repo, model, text).branch == branch:
                 found.append(Deployment(model, commit))
-        except GitdataError as error:
-            broken.append(Deployment(model, commit, error))
+        except Exception as error:  # whatever somebody pushed: no other model is to wait for it
+            broken.append(Deployment(model, commit, as_gitdata_error(error)))
     # A broken file does not say where it is deployed from; on a branch that deploys nothing it is work in progress.
     return found + (broken if found or branch in ("main", repo.git.branch()) else [])
 

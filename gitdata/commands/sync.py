@@ -7,7 +7,7 @@ and the git remote does not have yet is uploaded and seen on the remote, or the 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from gitdata.commands.reach import purged_at
@@ -96,7 +96,7 @@ def checkout(repo: Repo, reference: str, splits: Sequence[str], say: Say = silen
         if wanted == set(pointer.SPLITS):
             targets += [(folder / a.path, blob_of(a)) for a in extension.sidecars]
         for target, _ in targets:
-            _refuse_links_on_the_way(top, target)
+            repo.writable(target)
         delivered = sum(_deliver(repo, blob, target) for target, blob in targets)
         place = folder.relative_to(top).as_posix()
         records.append(
@@ -135,11 +135,8 @@ def _pointers_at(repo: Repo, commits: Sequence[str]) -> list[tuple[str, bytes]]:
 
 def pointers_of_history(repo: Repo, commits: Sequence[str], held: Sequence[str] = ()) -> list[tuple[str, bytes]]:
     """Path and content of every pointer that is added or changed in the history of commits, not in that of `held`."""
-    log = repo.git.run(
-        *("log", "--raw", "--no-abbrev", "--no-renames", "-m", "-z", "--format=", "--diff-filter=AM", "--full-history"),
-        *(*commits, "--not", *held, "--", DATASETS, MODELS),
-    )
-    return _contents(repo, dict(_raw_entries(log)))
+    found = repo.git.history("--diff-filter=AM", *commits, "--not", *held, "--", DATASETS, MODELS)
+    return _contents(repo, {name: path for path, name in found})
 
 
 def _contents(repo: Repo, objects: Mapping[str, str]) -> list[tuple[str, bytes]]:
@@ -154,16 +151,6 @@ def _is_sound(path: str, content: bytes) -> bool:
         return read_pointer(path, content) is not None or bool(package_blobs(path, content))
     except DataUnavailable:
         return False
-
-
-def _raw_entries(log: bytes) -> Iterator[tuple[str, str]]:
-    """(object name, path) of a `git log --raw -z`: a description, a NUL, a path, a NUL."""
-    tokens = iter(log.split(b"\0"))
-    for token in tokens:
-        description = token.strip(b"\n").decode(errors="replace")
-        if description.startswith(":"):
-            path = next(tokens).decode(errors="surrogateescape")
-            yield description.split(" ")[3], path
 
 
 def package_blobs(path: str, content: bytes) -> list[Blob]:
@@ -231,12 +218,3 @@ def _deliver(repo: Repo, blob: Blob, target: Path) -> bool:
         )
     repo.cache.deliver(blob, target)
     return True
-
-
-def _refuse_links_on_the_way(top: Path, target: Path) -> None:
-    """A link between the work tree and a file that is to be written would lead the bytes elsewhere."""
-    for folder in target.parents:
-        if folder == top:
-            return
-        if folder.is_symlink():
-            raise Mendable(f"'{folder}' is a symbolic link; gitdata writes through none.", "Remove it.")

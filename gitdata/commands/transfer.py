@@ -14,8 +14,9 @@ from gitdata.commands.records import Say, silent
 from gitdata.data import pointer
 from gitdata.data.ledger import Entry
 from gitdata.data.pointer import Extension
+from gitdata.data.schema import Schema
 from gitdata.errors import DataUnavailable
-from gitdata.repo import Purpose, Repo, blob_of, directory_blob
+from gitdata.repo import Purpose, Repo, blob_of, directory_blob, malformed_sidecar
 from gitdata.storage.cache import Blob, parse_directory_object
 
 if TYPE_CHECKING:
@@ -96,4 +97,15 @@ def sidecar_bytes(repo: Repo, extension: Extension, name: str) -> bytes:
 
 
 def sidecar_json(repo: Repo, extension: Extension, name: str) -> Any:
-    return json.loads(sidecar_bytes(repo, extension, name))
+    try:
+        return json.loads(sidecar_bytes(repo, extension, name))
+    except (ValueError, RecursionError) as error:
+        raise malformed_sidecar(extension, name) from error
+
+
+def sidecar_schema(repo: Repo, extension: Extension) -> Schema:
+    """The schema of an extension whose pointer could not hold it."""
+    try:
+        return Schema.from_json(sidecar_json(repo, extension, "schema.json"))
+    except ValueError as error:
+        raise malformed_sidecar(extension, "schema.json") from error

@@ -150,7 +150,7 @@ def _pointers(repo: Repo, files: Sequence[tuple[str, bytes]], held: _Held, optio
             finding = Finding("pointer", path, error.message, error.next_step)
             good = _good_copy(repo, path) if options.repair and not repo.is_bare else None
             if good is not None:
-                durable.write(repo.top / path, pointerfile.encode(good))
+                durable.write(repo.writable(repo.top / path), pointerfile.encode(good))
                 held.extensions[good.id] = good
                 finding = replace(finding, repaired=True)
             yield finding
@@ -168,7 +168,7 @@ def _pointers(repo: Repo, files: Sequence[tuple[str, bytes]], held: _Held, optio
         if content != pointerfile.encode(extension):
             mend = options.repair and not repo.is_bare
             if mend:
-                durable.write(repo.top / path, pointerfile.encode(extension))
+                durable.write(repo.writable(repo.top / path), pointerfile.encode(extension))
             yield Finding(
                 "pointer",
                 path,
@@ -309,7 +309,7 @@ def _name_directory_anew(repo: Repo, extension: Extension) -> bool:
     blob, content = directory_object(places | {a.path: blob_of(a) for a in extension.sidecars})
     repo.cache.add_bytes(content, directory=True)
     directory = replace(extension.directory, md5=blob.md5.removesuffix(".dir"))
-    path = repo.top / DATASETS / extension.dataset / f"{extension.stem}.dvc"
+    path = repo.writable(repo.top / DATASETS / extension.dataset / f"{extension.stem}.dvc")
     durable.write(path, pointerfile.encode(replace(extension, directory=directory)))
     return True
 

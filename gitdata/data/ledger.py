@@ -156,10 +156,42 @@ def decode_verdict(content: bytes) -> Verdict:
             promoted=record["promoted"] is True,
             tested=None if record["tested"] is None else str(record["tested"]),
             attempts=attempts,
-            metrics=dict(record["metrics"]),
-            comparisons=tuple(dict(comparison) for comparison in record["comparisons"]),
+            metrics=_numbers(record["metrics"]),
+            comparisons=tuple(_comparison(comparison) for comparison in record["comparisons"]),
         )
     except LedgerError:
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise LedgerError("it is no verdict file") from error
+
+
+_COMPARED: Mapping[str, type | tuple[type, ...]] = {
+    "against": str,
+    "loss": (int, float),
+    "lower": (int, float),
+    "ratio": (int, float),
+    "rows": int,
+    "upper": (int, float),
+    "verdict": str,
+    "version": str,
+}
+
+
+def _comparison(value: Any) -> dict[str, Any]:
+    """What the gate wrote of one comparison."""
+    for name, kind in _COMPARED.items():
+        if not isinstance(value[name], kind) or isinstance(value[name], bool):
+            raise LedgerError(f"'{name}' of a comparison is malformed")
+    return dict(value)
+
+
+def _numbers(value: Any, depth: int = 0) -> dict[str, Any]:
+    """Metrics: numbers by name, in mappings by output."""
+    if not isinstance(value, dict) or depth > 4:
+        raise LedgerError("its metrics are malformed")
+    for name, inner in value.items():
+        if isinstance(inner, dict):
+            _numbers(inner, depth + 1)
+        elif inner is not None and (not isinstance(inner, int | float) or isinstance(inner, bool)):
+            raise LedgerError(f"the metric {name!r:.40} is no number")
+    return value

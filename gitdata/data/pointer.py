@@ -8,6 +8,7 @@ specification.
 from __future__ import annotations
 
 import re
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -195,7 +196,13 @@ def split_stem(stem: str) -> tuple[str, str] | None:
 def is_safe_path(path: str) -> bool:
     """Whether `path` stays inside the folder it is joined to, on every system."""
     parts = path.split("/")
-    return not _UNSAFE_IN_PATH.search(path) and all(part not in ("", ".", "..") for part in parts)
+    return not _UNSAFE_IN_PATH.search(path) and all(part not in ("", ".", "..") and not _is_git(part) for part in parts)
+
+
+def _is_git(part: str) -> bool:
+    """Whether some file system takes a name for `.git`, in which git would find hooks and settings to run."""
+    visible = "".join(c for c in part if unicodedata.category(c) != "Cf")
+    return visible.casefold().rstrip(". ") in (".git", "git~1")
 
 
 def identity(file: File) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from gitdata.data.pointer import (
     NUMBER,
     POLICIES,
     SHORT,
+    SIDECAR,
     VERSION,
     Attachment,
     Directory,
@@ -222,16 +223,19 @@ def _parse(content: bytes) -> dict[str, Any]:
 def _parse_yaml(text: str) -> Any:
     """`dvc add` on a pointer rewrites it in YAML syntax: same content, so it is read all the same."""
     from ruamel.yaml import YAML
-    from ruamel.yaml.error import YAMLError
 
     if "meta" not in text and text.startswith(("outs:", "deps:", "md5:", "frozen:", "wdir:")):
         raise PointerError("it was made by DVC and says nothing of an extension; it belongs elsewhere")
     if "meta" not in text or len(text) > 16 * INLINE_BYTES:
         raise PointerError("it is neither JSON nor YAML")
     try:
-        return YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError) as error:
+        anchored = any(getattr(event, "anchor", None) for event in YAML(typ="safe", pure=True).parse(text))
+        document = None if anchored else YAML(typ="safe", pure=True).load(text)
+    except Exception as error:  # a parser of hostile text raises whatever its parts raise
         raise PointerError("it is neither JSON nor YAML") from error
+    if anchored:  # DVC writes none, and they multiply
+        raise PointerError("it holds anchors of YAML")
+    return document
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -285,7 +289,7 @@ def _extension(record: dict[str, Any], directory: Directory) -> Extension:
         rows=rows,
         files=files,
         schema=Schema.from_json(record["schema"]) if "schema" in record else None,
-        sidecars=_attachments(record["sidecars"]),
+        sidecars=_sidecars(record["sidecars"]),
         directory=directory,
         inputs=checked.texts(record.get("inputs", [])),
         outputs=checked.texts(record.get("outputs", [])),
@@ -364,6 +368,13 @@ def _attachments(value: Any) -> tuple[Attachment, ...]:
     if len({attachment.path for attachment in attachments}) != len(attachments):
         raise PointerError("a file stands twice in it")
     return tuple(sorted(attachments))
+
+
+def _sidecars(value: Any) -> tuple[Attachment, ...]:
+    found = _attachments(value)
+    if other := next((a.path for a in found if not a.path.startswith(f"{SIDECAR}/")), None):
+        raise PointerError(f"the sidecar {other!r:.80} does not lie in {SIDECAR}/")
+    return found
 
 
 def _reason(error: Exception) -> str:

@@ -14,6 +14,7 @@ import io
 import json
 import os
 import secrets
+import stat
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
@@ -33,6 +34,7 @@ POURED = 8 * CHUNK  # what is handed to several hashes at once
 AHEAD = 3  # pieces
 BLOB_MODE = 0o444
 CORRUPT = "corrupt"
+LARGEST_DIRECTORY_OBJECT = 256 * CHUNK  # of millions of files
 _FICLONE = 0x40049409
 _CANNOT_CLONE = (errno.EOPNOTSUPP, errno.EXDEV, errno.EINVAL, errno.ENOTTY, errno.ENOSYS)
 
@@ -48,6 +50,10 @@ class Blob:
     @property
     def is_directory(self) -> bool:
         return self.md5.endswith(".dir")
+
+
+class NotPlain(Exception):
+    """Something that is no plain file stands in the place of a blob."""
 
 
 class CorruptCopy(Exception):
@@ -78,9 +84,9 @@ class Cache:
     def verify(self, blob: Blob) -> bool:
         """Whether the blob is here with the content that its digests name."""
         try:
-            with self.path(blob).open("rb") as file:
+            with open_plain(self.path(blob)) as file:
                 return is_content_of(file, blob)
-        except (FileNotFoundError, IsADirectoryError, NotADirectoryError, PermissionError):
+        except (FileNotFoundError, NotADirectoryError, PermissionError, NotPlain):
             return False
 
     def is_intact(self, blob: Blob) -> bool:
@@ -122,22 +128,24 @@ class Cache:
         Raises DataUnavailable, and leaves no `target`, where the blob is missing or corrupt.
         """
         try:
-            with self.path(blob).open("rb") as source, durable.staging(target.parent, room=blob.size or 0) as staged:
+            with open_plain(self.path(blob)) as source, durable.staging(target.parent, room=blob.size or 0) as staged:
                 if not is_content_of(source, blob, None if _clone(source, staged) else staged.file):
                     raise self.reject(blob)
                 staged.place(target)
-        except (FileNotFoundError, IsADirectoryError) as error:
+        except (FileNotFoundError, NotPlain) as error:
             raise self.reject(blob) from error
 
     def read(self, blob: Blob) -> bytes:
         """The verified content of a blob. Raises DataUnavailable where it is missing or corrupt."""
+        content = io.BytesIO()
         try:
-            content = self.path(blob).read_bytes()
-        except (FileNotFoundError, IsADirectoryError) as error:
+            with open_plain(self.path(blob)) as file:
+                sound = is_content_of(file, blob, content)
+        except (FileNotFoundError, NotPlain) as error:
             raise self.reject(blob) from error
-        if not is_content_of(io.BytesIO(content), blob):
+        if not sound:
             raise self.reject(blob)
-        return content
+        return content.getvalue()
 
     def reject(self, blob: Blob) -> DataUnavailable:
         """What is wrong with a blob that did not verify; a corrupt one is set aside.
@@ -164,7 +172,7 @@ class Cache:
         the good copy that the first has put in its place. None where nothing corrupt was there.
         """
         place, aside = self.path(blob), self.root / CORRUPT / f"{blob.md5}.{secrets.token_hex(4)}"
-        if not place.exists():
+        if not os.path.lexists(place):
             return None
         durable.make_folder(aside.parent)
         try:
@@ -198,15 +206,20 @@ class Cache:
         """
         with self._staging(blob.size or 0) as staged:
             yield staged.path
-            self._place(staged, blob, hash_file(staged.path))
+            self._place(staged, blob, hash_file(staged.path, largest(blob)))
 
     def copy_from(self, source: Path, blob: Blob) -> None:
         """Take a blob over from a file, in one pass that also hashes it.
 
         Raises FileNotFoundError, and CorruptCopy where the content is not what the digests name.
         """
-        with source.open("rb") as file, self._staging(blob.size or 0) as staged:
-            self._place(staged, blob, digests(file, None if _clone(file, staged) else staged.file))
+        try:
+            with open_plain(source) as file, self._staging(blob.size or 0) as staged:
+                if os.fstat(file.fileno()).st_size > largest(blob):
+                    raise CorruptCopy(blob.md5)
+                self._place(staged, blob, digests(file, None if _clone(file, staged) else staged.file, largest(blob)))
+        except NotPlain as error:
+            raise CorruptCopy(blob.md5) from error
 
     def _place(self, staged: durable.Staged, blob: Blob, found: Blob) -> None:
         """Give what was written its name, unless a good copy has it; a corrupt one goes aside first."""
@@ -214,7 +227,7 @@ class Cache:
             raise CorruptCopy(blob.md5)
         if self.holds(blob) and self.verify(blob):
             return
-        if self.path(blob).exists():
+        if os.path.lexists(self.path(blob)):
             self.set_aside(blob)
         if self.shared:
             _make_shared(self.path(blob).parent)
@@ -232,16 +245,36 @@ class Cache:
             yield staged
 
 
-def hash_file(path: Path) -> Blob:
-    """The blob that the content of a file is."""
-    with path.open("rb") as file:
-        return digests(file)
+def hash_file(path: Path, limit: int | None = None) -> Blob:
+    """The blob that the content of a file is. Raises CorruptCopy where it is longer than `limit`, NotPlain."""
+    with open_plain(path) as file:
+        return digests(file, limit=limit)
+
+
+def open_plain(path: Path) -> IO[bytes]:
+    """A file to read. Raises NotPlain where it is a link, or something that may never end: a pipe, a device."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise NotPlain(str(path)) from error
+        raise
+    file = os.fdopen(descriptor, "rb")
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        file.close()
+        raise NotPlain(str(path))
+    return file
+
+
+def largest(blob: Blob) -> int:
+    """How many bytes a blob can have; a pointer does not tell the size of a directory object."""
+    return LARGEST_DIRECTORY_OBJECT if blob.size is None else blob.size
 
 
 def _is_named(path: Path, blob: Blob) -> bool:
     try:
-        return path.is_file() and hash_file(path).md5 == blob.md5.removesuffix(".dir")
-    except PermissionError:
+        return hash_file(path, largest(blob)).md5 == blob.md5.removesuffix(".dir")
+    except (OSError, NotPlain, CorruptCopy):
         return False
 
 
@@ -273,17 +306,17 @@ def parse_directory_object(content: bytes) -> dict[str, str]:
     return entries
 
 
-def digests(source: IO[bytes], target: IO[bytes] | None = None) -> Blob:
-    """Hash a stream in one pass, copying it along the way."""
+def digests(source: IO[bytes], target: IO[bytes] | None = None, limit: int | None = None) -> Blob:
+    """Hash a stream in one pass, copying it along the way. Raises CorruptCopy where it is longer than `limit`."""
     md5, sha256 = hashlib.md5(usedforsecurity=False), hashlib.sha256()
     sinks: list[Callable[[memoryview], Any]] = [md5.update, sha256.update]
     if target is not None:
         sinks.append(target.write)
-    size = _pour(source, sinks)
+    size = _pour(source, sinks, limit)
     return Blob(md5.hexdigest(), size, sha256.hexdigest())
 
 
-def _pour(source: IO[bytes], sinks: Sequence[Callable[[memoryview], Any]]) -> int:
+def _pour(source: IO[bytes], sinks: Sequence[Callable[[memoryview], Any]], limit: int | None) -> int:
     """Hand a stream to sinks that work beside each other, each in a thread of its own; its size.
 
     A sink may be some pieces ahead of another, so that the slowest, md5, waits for none. Pieces are large: while rows
@@ -298,8 +331,10 @@ def _pour(source: IO[bytes], sinks: Sequence[Callable[[memoryview], Any]]) -> in
         for piece in _pieces(source, POURED, AHEAD + 1):
             if len(unfinished) == AHEAD:
                 _wait(unfinished.popleft())
-            unfinished.append([thread.submit(sink, piece) for thread, sink in zip(threads, sinks, strict=True)])
             size += len(piece)
+            if limit is not None and size > limit:
+                raise CorruptCopy("it is longer than it may be")
+            unfinished.append([thread.submit(sink, piece) for thread, sink in zip(threads, sinks, strict=True)])
         for futures in unfinished:
             _wait(futures)
     return size
@@ -321,10 +356,12 @@ def is_content_of(source: IO[bytes], blob: Blob, target: Sink | None = None) -> 
     digest = hashlib.sha256() if blob.sha256 else hashlib.md5(usedforsecurity=False)
     size = 0
     for piece in _pieces(source):
+        size += len(piece)
+        if size > largest(blob):
+            return False
         digest.update(piece)
         if target is not None:
             target.write(piece)
-        size += len(piece)
     wanted = blob.sha256 or blob.md5.removesuffix(".dir")
     return digest.hexdigest() == wanted and blob.size in (None, size)
 

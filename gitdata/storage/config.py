@@ -32,10 +32,15 @@ class RemoteConfig:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """The remotes that are known here, and the default one."""
+    """The remotes that are known here, and the default one.
+
+    One that this machine's configuration says anything of is this machine's: a commit adds nothing to it, or it could
+    send what this machine knows, credentials say, to a place of its choice. `committed` is what commits say.
+    """
 
     default_remote: str | None
     remotes: Mapping[str, Mapping[str, str]]
+    committed: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
     @property
     def names(self) -> frozenset[str]:
@@ -45,6 +50,13 @@ class Config:
         """A remote by name. Raises Mendable where it is not configured."""
         options = dict(self.remotes.get(name.lower(), {}))
         url = options.pop("url", None)
+        pushed = self.committed.get(name.lower(), {}).get("url")
+        if url is None and pushed is not None:
+            raise Mendable(
+                f"This machine has settings of its own for the DVC remote '{name}', but only a commit says where it "
+                f"is: {pushed}.",
+                f"If they are meant for that place, say so here: `dvc remote modify --local {name} url {pushed}`.",
+            )
         if url is None:
             raise Mendable(f"The DVC remote '{name}' has no URL here.", f"Add it: `dvc remote add -d {name} URL`.")
         return RemoteConfig(name.lower(), url, options)
@@ -52,6 +64,8 @@ class Config:
 
 def parse(text: str, source: str = ".dvc/config") -> dict[str, dict[str, str]]:
     """Sections and their options as DVC writes them. Raises Mendable where that is not what `text` is."""
+    if any(ord(character) < 32 and character not in "\t\n\r" for character in text):
+        raise Mendable(f"{source} holds control characters.", "Mend it, or restore it from git.")
     parser = ConfigParser(
         interpolation=None, strict=False, delimiters=("=",), comment_prefixes=("#",), default_section=""
     )
@@ -72,7 +86,8 @@ def effective(committed: str | None, machine: Sequence[str], derived: str = "") 
 
     `derived`: the name of the default that gitdata wrote itself, where nobody had named one; it yields to any other.
     """
-    remotes: dict[str, dict[str, str]] = {}
+    own: dict[str, dict[str, str]] = {}
+    pushed: dict[str, dict[str, str]] = {}
     default: str | None = None
     texts = [(committed, True)] if committed is not None else []
     for text, is_committed in [*texts, *((text, False) for text in machine)]:
@@ -82,8 +97,8 @@ def effective(committed: str | None, machine: Sequence[str], derived: str = "") 
                 default = named if named and (named != derived or default is None) else default
             elif name := _remote_name(section):
                 allowed = _allowed(name, options) if is_committed else options
-                remotes.setdefault(name, {}).update(allowed)
-    return Config(default.lower() if default else None, remotes)
+                (pushed if is_committed else own).setdefault(name, {}).update(allowed)
+    return Config(default.lower() if default else None, {**pushed, **own}, pushed)
 
 
 def set_remote(text: str, name: str, url: str, *, default: bool) -> str:

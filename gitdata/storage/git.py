@@ -10,16 +10,18 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from gitdata.errors import Mendable, TryAgain
+from gitdata.errors import DataUnavailable, Mendable, TryAgain
 from gitdata.storage.process import GitFailed, run_git, scrubbed_environment
 
 # The ledger is to survive a power cut: git flushes neither loose objects nor refs unless it is told to.
 _DURABLE = ("-c", "core.fsync=all")
+READ = (".dvc", ".json", ".toml", ".verdict")
+LARGEST = 4 * 1024 * 1024  # bytes
 _PATIENT = ("-c", "core.filesRefLockTimeout=5000")  # milliseconds
 FALLBACK_IDENTITY = {"NAME": "gitdata", "EMAIL": "gitdata@localhost"}
 
@@ -123,10 +125,11 @@ class Git:
         return [_tree_entry(line) for line in listing.split(b"\0") if line]
 
     def objects(self, names: Iterable[str]) -> dict[str, bytes]:
-        """The content of many objects, in one process."""
+        """The content of many objects, in one process. Raises DataUnavailable where one is too large to be ours."""
         wanted = list(dict.fromkeys(names))
         if not wanted:
             return {}
+        self._refuse_giants(wanted)
         output = self.run("cat-file", "--batch", stdin="".join(f"{name}\n" for name in wanted).encode())
         contents: dict[str, bytes] = {}
         position = 0
@@ -141,10 +144,22 @@ class Git:
         return contents
 
     def files(self, revision: str, *paths: str) -> dict[str, bytes]:
-        """Path and content of the plain files below `paths` at a revision; links and submodules are left out."""
-        entries = [entry for entry in self.tree(revision, *paths) if entry.is_plain_file]
+        """Path and content of what gitdata reads below `paths` at a revision; links and submodules are left out."""
+        entries = [entry for entry in self.tree(revision, *paths) if entry.is_plain_file and is_read(entry.path)]
         contents = self.objects(entry.object for entry in entries)
         return {entry.path: contents[entry.object] for entry in entries}
+
+    def _refuse_giants(self, names: Sequence[str]) -> None:
+        """Nothing that gitdata reads from git is large; a few compressed bytes may claim to be gigabytes."""
+        asked = "".join(f"{name}\n" for name in names).encode()
+        sizes = self.run("cat-file", "--batch-check=%(objectsize) %(objectname)", stdin=asked).decode().splitlines()
+        for line in sizes:
+            size, _, name = line.partition(" ")
+            if size.isdigit() and int(size) > LARGEST:
+                raise DataUnavailable(
+                    f"Git's object {name[:12]} has {int(size):,} bytes; nothing that gitdata reads is that large.",
+                    "`git rev-list --all --objects` tells its path; remove that file.",
+                )
 
     @cached_property
     def settings(self) -> dict[str, str]:
@@ -221,15 +236,26 @@ class Git:
         return found
 
     def files_of_history(self, pattern: str) -> dict[str, bytes]:
-        """Files matching a pathspec that any commit of any branch added, with their content there."""
-        which = ("--all", "-m", "--full-history", "--diff-filter=A")
-        log = self.run("log", *which, "--format=%x01%H", "--name-only", "-z", "--", pattern)
-        found: dict[str, bytes] = {}
-        for entry in log.decode(errors="surrogateescape").split("\x01")[1:]:
-            commit, *paths = (part.strip("\n") for part in entry.split("\0"))
-            for path in paths:
-                if path and path not in found:
-                    found[path] = self.run("show", f"{commit}:{path}")
+        """Plain files matching a pathspec that any commit of any branch added, with their content there."""
+        found = dict(reversed(self.history("--all", "--diff-filter=A", "--", pattern)))
+        contents = self.objects(found.values())
+        return {path: contents[name] for path, name in found.items()}
+
+    def history(self, *arguments: str) -> list[tuple[str, str]]:
+        """(path, object) of the plain files that `git log` shows as added or changed, newest first.
+
+        Names of files may hold anything, so they are taken from the raw format alone and are never part of a command.
+        """
+        which = ("--raw", "--no-abbrev", "--no-renames", "-m", "-z", "--format=", "--full-history")
+        tokens = iter(self.run("log", *which, *arguments).split(b"\0"))
+        found = []
+        for token in tokens:
+            description = token.strip(b"\n").decode(errors="replace")
+            if description.startswith(":"):
+                path = next(tokens).decode(errors="surrogateescape")
+                _, mode, _, name, _ = description.split(" ")
+                if TreeEntry(mode, name, path).is_plain_file:
+                    found.append((path, name))
         return found
 
     # --- writing ---------------------------------------------------------------------------------------------
@@ -375,6 +401,11 @@ class Git:
             except GitFailed as error:
                 raise TryAgain(f"{ref} could not be fetched: {error.stderr.strip()}", "Try again.") from error
         return commit
+
+
+def is_read(path: str) -> bool:
+    """Whether a file below datasets/ or models/ is of a kind that gitdata reads."""
+    return path.endswith(READ) or path.endswith("/champion")
 
 
 def _tree_entry(line: bytes) -> TreeEntry:

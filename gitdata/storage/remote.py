@@ -19,7 +19,7 @@ from typing import Any
 
 from gitdata.errors import DataUnavailable, GitdataError, Mendable, TryAgain
 from gitdata.storage import ssh
-from gitdata.storage.cache import CORRUPT, Blob, Cache, CorruptCopy, is_content_of
+from gitdata.storage.cache import CORRUPT, Blob, Cache, CorruptCopy, is_content_of, largest
 from gitdata.storage.config import RemoteConfig
 from gitdata.storage.patience import patiently
 
@@ -263,12 +263,12 @@ class _Cloud:
     def send(self, cache: Cache, blob: Blob) -> None:
         if not cache.verify(blob):
             raise CorruptCopy(blob.md5)
-        place, source, meter = self.place(blob), str(cache.path(blob)), _callback()
+        place, source, meter = self.place(blob), str(cache.path(blob)), _callback(None)
         self._make_folder(self.filesystem.parent(place))
         patiently(lambda: self.filesystem.put_file(source, place, callback=meter), lambda: meter.value)
 
     def receive(self, cache: Cache, blob: Blob) -> None:
-        place, meter = self.place(blob), _callback()
+        place, meter = self.place(blob), _callback(largest(blob))
         with cache.receiving(blob) as temporary:
             patiently(lambda: self.filesystem.get_file(place, str(temporary), callback=meter), lambda: meter.value)
 
@@ -298,11 +298,16 @@ class _Meter:
         self.value += len(piece)
 
 
-def _callback() -> Any:
-    """What a transfer of fsspec tells how much it has moved, in `value`."""
+def _callback(limit: int | None) -> Any:
+    """What a transfer of fsspec tells how much it has moved, in `value`; it ends the transfer of an endless one."""
     from fsspec.callbacks import Callback
 
-    return Callback()
+    class Meter(Callback):  # type: ignore[misc]  # fsspec has no types
+        def call(self, *arguments: Any, **more: Any) -> None:
+            if limit is not None and self.value > limit:
+                raise CorruptCopy("it is longer than it may be")
+
+    return Meter()
 
 
 def _modified(about: Mapping[str, Any]) -> float:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from gitdata.canonical import digest
 from gitdata.errors import Mendable
 
+MOST_LAYERS = 256
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
 Activation = Literal[
@@ -76,7 +77,7 @@ class Dense(_Table):
 class Network(_Table):
     """[network]: dense layers and activations, the last layer as wide as the outputs."""
 
-    layers: Annotated[tuple[Dense | Activation, ...], Field(min_length=1, max_length=1000)]
+    layers: Annotated[tuple[Dense | Activation, ...], Field(min_length=1, max_length=MOST_LAYERS)]
 
     @field_validator("layers", mode="before")
     @classmethod
@@ -209,18 +210,18 @@ class Declaration(_Table):
 def parse(text: str, name: str) -> Declaration:
     """The declaration that a model file holds. Raises Mendable naming file, key and what is wrong with it."""
     where = f"models/{name}.toml"
-    if not re.match(_NAME, name):
+    if not re.fullmatch(_NAME, name):
         raise Mendable(f"'{name}' is no name for a model.", "Use letters, digits, '.', '_' and '-'.")
     try:
-        tables = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise Mendable(f"{where} is not valid TOML: {error}.", "Mend that line.") from error
+        tables = _floats(tomllib.loads(text))
     except RecursionError as error:
         raise Mendable(f"{where} is nested too deeply.", "A model file has tables in tables, no more.") from error
+    except (ValueError, OverflowError) as error:  # also a number with more digits than Python reads
+        raise Mendable(f"{where} is not valid TOML: {error}.", "Mend that line.") from error
     if "name" in tables:
         raise Mendable(f"{where}: 'name' is not a table.", "A model is called as its file is.")
     try:
-        return Declaration.model_validate({**_floats(tables), "name": name})
+        return Declaration.model_validate({**tables, "name": name})
     except ValidationError as error:
         raise Mendable("\n".join(_sentences(where, error)), "See docs/model-file.md.") from error
 

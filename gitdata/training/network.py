@@ -17,7 +17,7 @@ from flax import nnx
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
-from gitdata.training.declaration import ACTIVATIONS, Dense, Network
+from gitdata.training.declaration import ACTIVATIONS, MOST_LAYERS, Dense, Network
 
 Plan = tuple[int, tuple[int | str, ...]]  # input width; a dense layer's width, or the name of an activation
 
@@ -80,7 +80,7 @@ def plan_from_json(value: Any) -> Plan:
         width, layers = value["input_width"], value["layers"]
     except (KeyError, TypeError) as error:
         raise ValueError("the network is malformed") from error
-    if not isinstance(layers, list) or not _is_width(width):
+    if not isinstance(layers, list) or len(layers) > MOST_LAYERS or not _is_width(width):
         raise ValueError("the network is malformed")
     for layer in layers:
         if not _is_width(layer) and layer not in ACTIVATIONS:
@@ -101,6 +101,15 @@ def _abstract(plan: Plan) -> tuple[Any, Any, Callable[[jax.Array], Any]]:
     zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
     _, unravel = ravel_pytree(zeros)
     return graph, shapes, unravel
+
+
+def weights_of(plan: Plan) -> int:
+    """The number of weights of the dense layers, without making any."""
+    count, width = 0, plan[0]
+    for layer in plan[1]:
+        if isinstance(layer, int):
+            count, width = count + (width + 1) * layer, layer
+    return count
 
 
 def initial_weights(plan: Plan, seed: int) -> jax.Array:

@@ -72,6 +72,9 @@ def decode(files: Mapping[str, bytes]) -> Package:
     try:
         plan = network.plan_from_json(documents["network"])
         preprocessing = Preprocessing.from_json(documents["preprocessing"])
+        held = sum(array.size for array in arrays["weights"].values())
+        if network.weights_of(plan) != held:  # before anything of the declared size is made
+            raise ValueError(f"the network has {network.weights_of(plan)} weights, the package holds {held}")
         network.vector(plan, arrays["weights"])
         if (plan[0], _output_width(plan)) != (preprocessing.input_width, preprocessing.output_width):
             raise ValueError("network and preprocessing have different widths")
@@ -84,7 +87,7 @@ def decode(files: Mapping[str, bytes]) -> Package:
             {key: value for key, value in manifest.items() if key not in ("format", "position")},
             np.asarray(arrays["trained_rows"]["digests"], np.uint64),
         )
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError) as error:
         raise _damaged("one of its parts", str(error)) from error
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,10 @@ def _header(path: Path, delimiter: str) -> list[str]:
         lines = io.StringIO(head.decode("utf-8-sig", errors="strict" if len(head) < 1 << 20 else "ignore"), newline="")
     except UnicodeDecodeError as error:
         raise Mendable(f"'{path}' is not UTF-8 text (byte {error.start}).", "Convert it to UTF-8.") from error
-    names = next(csv.reader(lines, delimiter=delimiter, strict=False), [])
+    try:
+        names = next(csv.reader(lines, delimiter=delimiter, strict=False), [])
+    except csv.Error as error:
+        raise Mendable(f"The first line of '{path}' is no header: {error}.", "Give it a header.") from error
     if not names or any(not name.strip() for name in names):
         raise Mendable(f"The first line of '{path}' does not name every column.", "Give it a header.")
     if len(names) == 1 and (other := next((d for d in ";\t|" if d != delimiter and d in names[0]), None)):
@@ -73,9 +77,8 @@ def _header(path: Path, delimiter: str) -> list[str]:
             f"The columns of '{path}' seem to be separated by {other!r}, not by {delimiter!r}.",
             "Write it with commas (.csv) or tabs (.tsv).",
         )
-    for name in names:
-        if names.count(name) > 1:
-            raise Mendable(f"'{path}' has two columns named '{name}'.", "Rename one of them.")
+    if double := next((name for name, count in Counter(names).items() if count > 1), None):
+        raise Mendable(f"'{path}' has two columns named '{double}'.", "Rename one of them.")
     return names
 
 

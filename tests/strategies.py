@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from hypothesis import strategies as st
 
 from gitdata.data.chain import Chain
@@ -50,6 +52,9 @@ schemas = st.lists(
 ).map(lambda fields: Schema(tuple(sorted(fields, key=lambda f: f.name))))
 
 
+sidecars = attachments.map(lambda found: tuple(replace(a, path=f"sidecar/{a.path}") for a in found))
+
+
 @st.composite
 def extensions(draw: st.DrawFn) -> Extension:
     listed = draw(listings)
@@ -63,7 +68,7 @@ def extensions(draw: st.DrawFn) -> Extension:
         rows=row_counts(listed),
         files=draw(st.sampled_from([listed, None])),
         schema=draw(st.none() | schemas),
-        sidecars=draw(attachments),
+        sidecars=draw(sidecars),
         directory=draw(directories),
         inputs=tuple(draw(st.lists(texts, max_size=2))),
         outputs=tuple(draw(st.lists(texts, max_size=2))),

@@ -259,11 +259,10 @@ def open_plain(path: Path) -> IO[bytes]:
         if error.errno in (errno.ELOOP, errno.ENXIO):
             raise NotPlain(str(path)) from error
         raise
-    file = os.fdopen(descriptor, "rb")
     if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-        file.close()
+        os.close(descriptor)
         raise NotPlain(str(path))
-    return file
+    return os.fdopen(descriptor, "rb")
 
 
 def largest(blob: Blob) -> int:

@@ -65,7 +65,7 @@ class Config:
 def parse(text: str, source: str = ".dvc/config") -> dict[str, dict[str, str]]:
     """Sections and their options as DVC writes them. Raises Mendable where that is not what `text` is."""
     if any(ord(character) < 32 and character not in "\t\n\r" for character in text):
-        raise Mendable(f"{source} holds control characters.", "Mend it, or restore it from git.")
+        raise Mendable(f"{source} is malformed: it holds control characters.", "Mend it, or restore it from git.")
     parser = ConfigParser(
         interpolation=None, strict=False, delimiters=("=",), comment_prefixes=("#",), default_section=""
     )

@@ -352,4 +352,4 @@ def _first_of(errors: Sequence[DataUnavailable]) -> DataUnavailable:
 
 
 def _is_below(name: Any, folder: Path) -> bool:
-    return name is not None and folder in Path(os.fsdecode(name)).parents
+    return isinstance(name, str | bytes) and folder in Path(os.fsdecode(name)).parents

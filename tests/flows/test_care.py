@@ -290,7 +290,7 @@ def test_completion_completes(clone: Clone) -> None:
         env={**os.environ, **words},
         check=False,
     )
-    assert done.stdout.split() == ["push", "pull"]
+    assert done.stdout.split() == ["push", "pull", "purge"]
 
 
 # --- what a real dvc, or a lost cache, leaves ----------------------------------------------------------------

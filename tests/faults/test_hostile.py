@@ -222,8 +222,8 @@ def test_credentials_of_this_machine_go_where_this_machine_says(attacker: Clone,
         assert f"dvc remote modify --local team url {url}/evil" in done.err
         with local.open("a") as file:  # whoever means it says so
             file.write(f"    url = {url}/evil\n")
-        call(victim.path, "fetch")
-        assert f"Basic {base64.b64encode(b'alice:s3cret').decode()}" in heard
+        done = run(sys.executable, "-P", "-m", "gitdata", "fetch", cwd=victim.path)
+        assert f"Basic {base64.b64encode(b'alice:s3cret').decode()}" in heard, done
 
 
 # --- a server that goes on -----------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -26,6 +26,7 @@ from gitdata.commands.intake import (
     stamp,
 )
 from gitdata.commands.mixture import with_rows_or_opaque
+from gitdata.commands.order import reordered
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.transfer import sidecar_bytes, sidecar_json
 from gitdata.data import pointer, pointerfile
@@ -35,7 +36,7 @@ from gitdata.data.schema import Schema
 from gitdata.errors import DataUnavailable, Mendable, TryAgain
 from gitdata.repo import Repo
 from gitdata.snapshot import DATASETS, Snapshot
-from gitdata.storage.cache import Blob, digests, directory_object
+from gitdata.storage.cache import Blob, directory_object, hash_file
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -90,15 +91,24 @@ def _create(
         raise Mendable("The commit message is empty.", "Give one with -m, or leave -m out.")
     with ExitStack() as stack:
         copies = _copy_beside(repo, request, stack)
-        extension, path, overlap = _make(repo, request, snapshot, chain, parents, copies, stack, say)
-    return _record(repo, request, chain, extension, path, overlap)
+        made = _make(repo, request, snapshot, chain, parents, copies, stack, say)
+    return _record(repo, request, chain, made)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An extension, its pointer, how many of its rows were known, and the files with columns in another order."""
+
+    extension: Extension
+    path: Path
+    known_rows: int = 0
+    reordered: Sequence[str] = ()
 
 
 def _make(
     repo: Repo, request: Request, snapshot: Snapshot, chain: Chain, parents: tuple[str, ...],
     copies: Mapping[Path, Future[Copy]], stack: ExitStack, say: Say,
-) -> tuple[Extension, Path, int]:  # fmt: skip
-    """The extension, its pointer, and how many of its rows were known already."""
+) -> _Made:  # fmt: skip
     inputs, outputs = _roles(request, chain, parents)
     parts = read_parts(request, _parent_schema(repo, chain, parents), inputs, outputs)
     check_roles(parts, inputs, outputs)
@@ -115,7 +125,7 @@ def _make(
         lost = bool(repo.missing_from_cache(same))
         if lost:  # the files are at hand, so what this clone lost of them is put back
             _store(repo, replace(same, schema=schema_of_parts(parts), sidecars=()), parts, sources)
-        return same, _finish_or_refuse(repo, request, same, was_lost=lost), 0
+        return _Made(same, _finish_or_refuse(repo, request, same, was_lost=lost))
     say(f"Storing {len(sources)} files.")
     draft = Extension(
         dataset=request.dataset,
@@ -133,7 +143,8 @@ def _make(
         outputs=outputs,
     )
     extension = _store(repo, draft, parts, sources)
-    return extension, _write_pointer(repo, extension, request.message), overlap
+    path = _write_pointer(repo, extension, request.message)
+    return _Made(extension, path, overlap, reordered(repo, chain, parents, parts))
 
 
 def _copy_beside(repo: Repo, request: Request, stack: ExitStack) -> dict[Path, Future[Copy]]:
@@ -164,15 +175,17 @@ def _finish_or_refuse(repo: Repo, request: Request, same: Extension, *, was_lost
     return _write_pointer(repo, same, request.message)
 
 
-def _record(repo: Repo, request: Request, chain: Chain, extension: Extension, path: Path, overlap: int) -> Record:
+def _record(repo: Repo, request: Request, chain: Chain, made: _Made) -> Record:
+    extension = made.extension
     return Record(
         "extension",
         extension.id,
         {
             "dataset": extension.dataset,
-            "known_rows": overlap,
+            "known_rows": made.known_rows,
             "parents": [chain.extensions[parent].stem for parent in extension.parents],
-            "pointer": path.relative_to(repo.top).as_posix(),
+            "pointer": made.path.relative_to(repo.top).as_posix(),
+            "reordered": list(made.reordered),
             "rows": dict(extension.rows),
             "version": extension.version,
             "committed": request.message is not None,
@@ -293,8 +306,7 @@ def _staged(repo: Repo, path: Path, stack: ExitStack) -> Copy:
 
 def _hashed(repo: Repo, path: Path, stack: ExitStack) -> Copy:
     """Hashed now and copied when it gets its place: no process may hold thousands of files open."""
-    with path.open("rb") as file:
-        blob = digests(file)
+    blob = hash_file(path)
 
     def place() -> None:
         if repo.cache.add_file(path) != blob:

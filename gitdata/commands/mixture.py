@@ -24,12 +24,12 @@ def refuse_mixture(request: Request, parts: Sequence[Part], schema: Schema | Non
     opaque = next((part for part in parts if part.is_opaque), None)
     table = next((part for part in parts if part.table is not None), None)
     if opaque is not None and (table is not None or (schema is not None and schema.fields)):
-        from gitdata.data.formats import SUFFIXES
+        from gitdata.data.formats import NAMES
 
         other = f"'{table.source}' holds rows" if table is not None else f"'{request.dataset}' holds rows"
         raise Mendable(
             f"'{opaque.source}' is of no format that gitdata reads, while {other}; a dataset has one or the other.",
-            f"Convert it ({', '.join(SUFFIXES)}), or give it a dataset of its own: `gitdata add`.",
+            f"Convert it ({NAMES}), or give it a dataset of its own: `gitdata add`.",
         )
     if table is not None and schema is not None and not schema.fields:
         raise Mendable(

@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from gitdata.data.formats.fitting import fit
 from gitdata.data.formats.folder import is_labels_table, members, with_fields
 from gitdata.data.formats.format import BLOCK_BYTES, Columns, Format, Table, schema_of
-from gitdata.data.formats.registry import SUFFIXES, format_of
+from gitdata.data.formats.registry import NAMES, SUFFIXES, format_of
 from gitdata.data.schema import Schema
 from gitdata.errors import Mendable
 
 __all__ = [
-    "BLOCK_BYTES", "SUFFIXES", "Columns", "Format", "Table",
-    "concatenate", "format_of", "header", "read", "require_readable", "schema_of", "subset", "table",
+    "BLOCK_BYTES", "NAMES", "SUFFIXES", "Columns", "Format", "Table",
+    "concatenate", "format_of", "read", "require_readable", "schema_of", "subset", "table",
 ]  # fmt: skip
 
 
@@ -62,12 +62,6 @@ def concatenate(parts: Sequence[Columns]) -> Columns:
     return {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def header(path: Path) -> tuple[str, ...]:
-    """The names of a file's fields in its own order; empty where its format shows people none."""
-    format = _known(path, None)
-    return format.header(path) if format.header is not None else ()
-
-
 def subset(source: Path, keep: NDArray[np.bool_], target: Path) -> None:
     """Write the rows of `source` that `keep` names to `target`, in the same format: text byte for byte."""
     _known(source, None).subset(source, keep, target)
@@ -93,6 +87,6 @@ def _known(path: Path, suffix: str | None) -> Format:
     if format is None:
         raise Mendable(
             f"'{path}' has the suffix '{wanted}', which is of no format that gitdata reads here.",
-            f"gitdata reads {', '.join(SUFFIXES)}, and what plug-ins add.",
+            f"gitdata reads {NAMES}, and what plug-ins add; install the one that was used.",
         )
     return format

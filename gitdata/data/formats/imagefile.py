@@ -85,4 +85,4 @@ def subset(source: Path, keep: NDArray[np.bool_], target: Path) -> None:
     shutil.copyfile(source, target)
 
 
-IMAGE = Format("image", (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"), open_table, subset)
+IMAGE = Format("images", (".png", ".jpg", ".jpeg", ".bmp", ".ppm", ".pgm", ".tif", ".tiff"), open_table, subset)

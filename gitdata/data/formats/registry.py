@@ -18,6 +18,7 @@ BUILT_IN: tuple[Format, ...] = (
     numpyfile.NPZ, numpyfile.NPY, jsonfile.JSON_LINES, imagefile.IMAGE,
 )  # fmt: skip
 SUFFIXES = tuple(suffix for format in BUILT_IN for suffix in format.suffixes)
+NAMES = ", ".join(dict.fromkeys(format.name for format in BUILT_IN))
 _BY_SUFFIX = {suffix: format for format in BUILT_IN for suffix in format.suffixes}
 
 

@@ -150,6 +150,7 @@ def test_blocks_of_any_size_are_the_same_rows(
         assert (rows.digests(formats.concatenate(blocks)) == rows.digests(table)).all(), name
 
 
+@settings(max_examples=30)
 @given(
     hnp.arrays(
         st.sampled_from([np.uint8, np.int16, np.float32, np.float64, ">i4", ">f8", np.bool_]),

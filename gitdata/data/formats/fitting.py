@@ -34,7 +34,7 @@ def fit(found: Table, schema: Schema, without_dtype: Container[str]) -> Table:
     if different := differences(schema, Schema(fields)):
         raise Mendable(
             f"'{found.path}' does not fit the rows that it is to join: {'; '.join(different)}.",
-            "Give it the fields of the dataset, or start another dataset with `gitdata add`.",
+            "Give it the fields, dtypes and units of the dataset, or start another with `gitdata add`.",
         )
     fitted = inherit(schema, Schema(fields))
     return replace(found, schema=fitted, scan=_Cast(found, fitted) if wanted else found.scan)

@@ -66,6 +66,7 @@ def _open(path: Path) -> Iterator[Any]:
     from PIL import Image, UnidentifiedImageError
 
     with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of odd metadata; the pixels decode, or they do not
         warnings.simplefilter("error", Image.DecompressionBombWarning)
         try:
             with Image.open(path, formats=_KINDS) as image:

@@ -156,7 +156,7 @@ def test_a_file_cut_or_changed_anywhere_is_read_or_refused(clone: Clone, write: 
         "x.jsonl": b"".join(json.dumps({"a": n, "t": "x"}).encode() + b"\n" for n in range(4)),
     }  # fmt: skip
     for name, content in files.items():
-        for place in range(1, len(content), max(1, len(content) // 7)):
+        for place in range(1, len(content), max(1, len(content) // 5)):
             flipped = content[:place] + bytes([content[place] ^ 0x41]) + content[place + 1 :]
             for damaged in (content[:place], flipped):
                 done = call(clone.path, "add", f"d-{place}-{len(damaged)}-{name}", write(name, damaged), "--json")

@@ -102,7 +102,7 @@ WRITERS: dict[str, Callable[[Columns, Path], None]] = {
 }  # fmt: skip
 
 
-@settings(max_examples=40)
+@settings(max_examples=25)
 @given(tables())
 def test_the_same_table_has_the_same_digests_in_every_format(
     tmp_path_factory: pytest.TempPathFactory, table: Columns

@@ -263,6 +263,8 @@ def _batches(path: Path) -> Iterator[tuple[Any, Iterator[Any]]]:
                 reader = pa.ipc.open_stream(file)
                 yield reader.schema, iter(reader)
     except (pa.ArrowException, OSError, MemoryError, OverflowError) as error:
+        if getattr(error, "errno", None) is not None:  # the disk's, not the file's
+            raise
         raise Mendable(
             f"'{path}' is no Arrow file, or a damaged one: {first_line(error)}.",
             "Check that it was written and copied whole.",

@@ -1,9 +1,9 @@
 """Folders: several data files that came together, each with what its place says of its rows.
 
 A folder `digits` becomes files `digits/3/0017.png` of an extension: the path tells what a file's rows have besides its
-own fields, the same at intake and whenever they are read again. Either the folder holds a *labels table*, `labels.csv`,
-whose first column of text names every other file; then its other columns are fields. Or what lies in a sub-folder has
-its name as the text field `label`. Any format may lie in a folder; images are what mostly does.
+own fields, the same at intake and whenever they are read again. Either the folder holds a *labels table*, `labels.csv`:
+its first column of text that is no field of the dataset names every other file, and its other columns are fields. Or
+what lies in a sub-folder has its name as the text field `label`. Any format may lie in a folder; mostly it is images.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ def read_labels(path: Path, schema: Schema, shown: Path | None = None) -> Labels
     """The labels table at `path`; `shown` is what messages call it. Raises Mendable where it names no files."""
     columns = csvfile.read(path, ",", schema)
     shown = shown or path
-    naming = next((name for name, column in columns.items() if column.dtype.kind == "O"), None)
+    texts = (name for name, column in columns.items() if column.dtype.kind == "O")
+    naming = next((name for name in texts if schema.get(name) is None), None)
     if naming is None:
         raise Mendable(f"'{shown}' has no column of text that names files.", "Give it one, the first of text.")
     files = columns[naming].tolist()

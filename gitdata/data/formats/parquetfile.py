@@ -49,6 +49,8 @@ def _open(path: Path, texts: tuple[str, ...] = ()) -> Iterator[Any]:
         with parquet.ParquetFile(path, read_dictionary=list(texts), memory_map=False) as file:
             yield file
     except (pa.ArrowException, OSError, MemoryError, OverflowError) as error:
+        if getattr(error, "errno", None) is not None:  # the disk's, not the file's
+            raise
         raise Mendable(
             f"'{path}' is no Parquet file, or a damaged one: {first_line(error)}.",
             "Check that it was written and copied whole.",

@@ -45,8 +45,15 @@ attachments = st.lists(
 ).map(lambda found: tuple(sorted(found)))
 directories = st.builds(Directory, md5=hex32, size=counts, nfiles=counts)
 schemas = st.lists(
-    st.builds(Field, name=texts, dtype=st.sampled_from(["float32", "int64", "text"]), shape=st.just(())),
-    min_size=1,
+    st.builds(
+        Field,
+        name=texts,
+        dtype=st.sampled_from(["float32", "int64", "text"]),
+        shape=st.just(()),
+        unit=st.none() | texts,
+        description=st.none() | texts,
+        categories=st.lists(texts, max_size=3, unique=True).map(tuple),
+    ),
     max_size=4,
     unique_by=lambda f: f.name,
 ).map(lambda fields: Schema(tuple(sorted(fields, key=lambda f: f.name))))

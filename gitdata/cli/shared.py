@@ -49,7 +49,7 @@ Message = Annotated[str | None, typer.Option("-m", "--message", help="Commit wit
 Dataset = Annotated[str, typer.Argument(metavar="DATASET", help="The dataset's name.")]
 References = Annotated[list[str] | None, typer.Argument(metavar="[DATASET[@X]]…", help="Default: every dataset.")]
 Splits = Annotated[list[str] | None, typer.Option("--split", help="train, validation or test; may be repeated.")]
-Files = Annotated[list[Path] | None, typer.Argument(metavar="FILE…", help="CSV or HDF5 files with train rows.")]
+Files = Annotated[list[Path] | None, typer.Argument(metavar="FILE…", help="Files or folders with train rows.")]
 TestPart = Annotated[str | None, typer.Option("--test", help="A file, or a fraction taken by hash of the inputs.")]
 ValidationPart = Annotated[str | None, typer.Option("--validation", help="A file, or a fraction.")]
 Version = Annotated[str | None, typer.Option("--version", help="The label of the new extension, as in 1.2.0.")]

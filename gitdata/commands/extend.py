@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,6 +25,8 @@ from gitdata.commands.intake import (
     schema_of_parts,
     stamp,
 )
+from gitdata.commands.mixture import with_rows_or_opaque
+from gitdata.commands.order import reordered
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.transfer import sidecar_bytes, sidecar_schema
 from gitdata.data import pointer, pointerfile
@@ -34,7 +36,7 @@ from gitdata.data.schema import Schema
 from gitdata.errors import DataUnavailable, Mendable, TryAgain
 from gitdata.repo import Repo
 from gitdata.snapshot import DATASETS, Snapshot
-from gitdata.storage.cache import Blob, directory_object
+from gitdata.storage.cache import Blob, directory_object, hash_file
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -44,6 +46,7 @@ if TYPE_CHECKING:
 
 
 ROW_INDEX = "rows.u64"
+STAGED_FILES = 64  # copies that are held open at once
 Copy = tuple[Blob, Callable[[], None]]  # what a file holds, and what gives its copy a place in the cache
 Source = tuple[File, Callable[[], None]]
 
@@ -88,22 +91,31 @@ def _create(
         raise Mendable("The commit message is empty.", "Give one with -m, or leave -m out.")
     with ExitStack() as stack:
         copies = _copy_beside(repo, request, stack)
-        extension, path, overlap = _make(repo, request, snapshot, chain, parents, copies, stack, say)
-    return _record(repo, request, chain, extension, path, overlap)
+        made = _make(repo, request, snapshot, chain, parents, copies, stack, say)
+    return _record(repo, request, chain, made)
+
+
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An extension, its pointer, how many of its rows were known, and the files with columns in another order."""
+
+    extension: Extension
+    path: Path
+    known_rows: int = 0
+    reordered: Sequence[str] = ()
 
 
 def _make(
     repo: Repo, request: Request, snapshot: Snapshot, chain: Chain, parents: tuple[str, ...],
     copies: Mapping[Path, Future[Copy]], stack: ExitStack, say: Say,
-) -> tuple[Extension, Path, int]:  # fmt: skip
-    """The extension, its pointer, and how many of its rows were known already."""
+) -> _Made:  # fmt: skip
     inputs, outputs = _roles(request, chain, parents)
     parts = read_parts(request, _parent_schema(repo, chain, parents), inputs, outputs)
     check_roles(parts, inputs, outputs)
-    roles = _declared_roles(snapshot, request.dataset, parts[0].table.schema.names)
+    roles = _declared_roles(snapshot, request.dataset, schema_of_parts(parts).names)
     check_finite(parts, roles | dict.fromkeys(inputs, "input") | dict.fromkeys(outputs, "output"))
     overlap = drop_or_count_known(request, parts, _known_rows(repo, request, chain, parents, say))
-    parts = [part for part in parts if part.rows]
+    parts = with_rows_or_opaque(parts)
     if not parts:
         raise Mendable(f"Every row is already in '{request.dataset}': there is nothing to add.", "Nothing was changed.")
     trains = any(part.split == "train" for part in parts)
@@ -113,7 +125,7 @@ def _make(
         lost = bool(repo.missing_from_cache(same))
         if lost:  # the files are at hand, so what this clone lost of them is put back
             _store(repo, replace(same, schema=schema_of_parts(parts), sidecars=()), parts, sources)
-        return same, _finish_or_refuse(repo, request, same, was_lost=lost), 0
+        return _Made(same, _finish_or_refuse(repo, request, same, was_lost=lost))
     say(f"Storing {len(sources)} file{'s' * (len(sources) != 1)}.")
     draft = Extension(
         dataset=request.dataset,
@@ -131,7 +143,8 @@ def _make(
         outputs=outputs,
     )
     extension = _store(repo, draft, parts, sources)
-    return extension, _write_pointer(repo, extension, request.message), overlap
+    path = _write_pointer(repo, extension, request.message)
+    return _Made(extension, path, overlap, reordered(repo, chain, parents, parts))
 
 
 def _copy_beside(repo: Repo, request: Request, stack: ExitStack) -> dict[Path, Future[Copy]]:
@@ -144,6 +157,8 @@ def _copy_beside(repo: Repo, request: Request, stack: ExitStack) -> dict[Path, F
     copied = stack.enter_context(ExitStack())
     beside = stack.enter_context(ThreadPoolExecutor(1))
     paths = [path for path in (*request.files, *map(Path, parts)) if path.is_file()]
+    if len(paths) > STAGED_FILES:
+        return {}
     return {path: beside.submit(copied.enter_context, repo.cache.adding(path)) for path in paths}
 
 
@@ -160,15 +175,17 @@ def _finish_or_refuse(repo: Repo, request: Request, same: Extension, *, was_lost
     return _write_pointer(repo, same, request.message)
 
 
-def _record(repo: Repo, request: Request, chain: Chain, extension: Extension, path: Path, overlap: int) -> Record:
+def _record(repo: Repo, request: Request, chain: Chain, made: _Made) -> Record:
+    extension = made.extension
     return Record(
         "extension",
         extension.id,
         {
             "dataset": extension.dataset,
-            "known_rows": overlap,
+            "known_rows": made.known_rows,
             "parents": [chain.extensions[parent].stem for parent in extension.parents],
-            "pointer": path.relative_to(repo.top).as_posix(),
+            "pointer": made.path.relative_to(repo.top).as_posix(),
+            "reordered": list(made.reordered),
             "rows": dict(extension.rows),
             "version": extension.version,
             "committed": request.message is not None,
@@ -265,23 +282,37 @@ def _materialise(
     """The data files as they will be stored: copied and hashed, but without their place; chosen rows in new files."""
     from gitdata.data import formats
 
+    stage = _staged if len(parts) <= STAGED_FILES else _hashed
     sources = []
     for part in parts:
+        path = part.source
         if part.keep is not None:
             scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="gitdata-"))
-            chosen = Path(scratch) / part.source.name
-            formats.subset(part.source, part.keep, chosen)
-            blob, place = stack.enter_context(repo.cache.adding(chosen))
-        elif part.source in copies:
-            blob, place = copies[part.source].result()
-        else:
-            blob, place = stack.enter_context(repo.cache.adding(part.source))
+            path = Path(scratch) / part.source.name
+            formats.subset(part.source, part.keep, path)
+        blob, place = copies[path].result() if path in copies else stage(repo, path, stack)
         if stamp(part.source) != part.found:
             raise Mendable(f"'{part.source}' changed while it was read.", "Try again when nobody writes to it.")
         assert blob.sha256 is not None
         assert blob.size is not None
-        sources.append((File(part.split, part.source.name, blob.sha256, blob.size, part.rows, blob.md5), place))
+        sources.append((File(part.split, part.place, blob.sha256, blob.size, part.rows, blob.md5), place))
     return sources
+
+
+def _staged(repo: Repo, path: Path, stack: ExitStack) -> Copy:
+    """Copied and hashed in one pass; the copy is held open until it gets its place or the stack ends."""
+    return stack.enter_context(repo.cache.adding(path))
+
+
+def _hashed(repo: Repo, path: Path, stack: ExitStack) -> Copy:
+    """Hashed now and copied when it gets its place: no process may hold thousands of files open."""
+    blob = hash_file(path)
+
+    def place() -> None:
+        if repo.cache.add_file(path) != blob:
+            raise Mendable(f"'{path}' changed while it was read.", "Try again when nobody writes to it.")
+
+    return blob, place
 
 
 def _store(repo: Repo, draft: Extension, parts: Sequence[Part], sources: Sequence[Source]) -> Extension:
@@ -309,7 +340,7 @@ def _store(repo: Repo, draft: Extension, parts: Sequence[Part], sources: Sequenc
 def _index(parts: Sequence[Part], files: Sequence[File]) -> bytes:
     from gitdata.data import rows
 
-    by_place = {f"{part.split}/{part.source.name}": part for part in parts}
+    by_place = {f"{part.split}/{part.place}": part for part in parts}
     return b"".join(rows.index(by_place[file.place].digests) for file in files)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gitdata.commands.records import Record
+from gitdata.commands.rowsource import schema_of
 from gitdata.data.chain import Chain
 from gitdata.data.pointer import Extension
 from gitdata.data.pointerfile import extension_record
@@ -33,9 +34,16 @@ def show(repo: Repo, reference: str) -> list[Record]:
         files = [{"path": f.place, "rows": f.rows, "sha256": f.sha256, "size": f.size} for f in extension.files or ()]
         details = extension_record(extension)
         more: dict[str, Any] = {key: details[key] for key in ("inputs", "outputs", "split_policy") if key in details}
-        more |= {"fields": details.get("schema"), "files": files, "missing": len(repo.missing_from_cache(extension))}
+        more |= {"fields": _fields(repo, extension), "files": files, "missing": len(repo.missing_from_cache(extension))}
         records.append(Record("extension in full", entry.id, {**entry.fields, **more}))
     return records
+
+
+def _fields(repo: Repo, extension: Extension) -> list[dict[str, Any]] | None:
+    """The fields; of a wide schema, which lies in a sidecar, None where that is not in the cache."""
+    if extension.schema is None and not repo.cache.holds(repo.sidecar(extension, "schema.json")):
+        return None
+    return schema_of(repo, extension).to_json()
 
 
 def _entry(chain: Chain, extension: Extension, commit: dict[str, str] | None) -> Record:

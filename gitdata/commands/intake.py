@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitdata.commands.mixture import refuse_mixture, with_rows_or_opaque
 from gitdata.commands.rowsource import count
 from gitdata.data import pointer
 from gitdata.data.pointer import Policy
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gitdata.data.formats import Table
+    from gitdata.data.formats.folder import Member
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +60,35 @@ class Scan:
 
 @dataclass(slots=True)
 class Part:
-    """Rows of one source file for one split; `keep` None: the whole file, byte for byte."""
+    """Rows of one source file for one split; `keep` None: the whole file, byte for byte.
+
+    `place`: its path within the split. A file without rows that are known has no table: an opaque one, or the labels
+    table of a folder.
+    """
 
     source: Path
+    place: str
     split: str
-    table: Table
+    table: Table | None
     scan: Scan
     keep: np.ndarray[Any, Any] | None = None
     found: tuple[int, int] = field(default=(0, 0))
 
     @property
     def rows(self) -> int:
+        if self.table is None:
+            return 0
         return self.table.rows if self.keep is None else int(self.keep.sum())
+
+    @property
+    def is_labels_table(self) -> bool:
+        from gitdata.data.formats import folder
+
+        return folder.is_labels_table(self.place)
+
+    @property
+    def is_opaque(self) -> bool:
+        return self.table is None and not self.is_labels_table
 
     @property
     def digests(self) -> NDArray[np.uint64]:
@@ -82,23 +101,33 @@ def read_parts(
 ) -> list[Part]:
     """The files of a request as parts of splits. Raises Mendable where they cannot be read, or do not fit."""
     _refuse_too_much(request)
-    by_inputs = _Keys(inputs, outputs, any(_is_fraction(f) for f in (request.test, request.validation)))
-    parts = [_read(path, "train", schema, by_inputs) for path in request.files]
-    for split, wanted in (("test", request.test), ("validation", request.validation)):
-        if wanted is not None and (fraction := _fraction(split, wanted)) is None:
-            parts.append(_read(Path(wanted), split, schema or (schema_of_parts(parts) if parts else None), None))
+    fractions = [split for split in ("test", "validation") if _is_fraction(_wanted(request, split))]
+    by_inputs = _Keys(inputs, outputs, bool(fractions))
+    asked: list[tuple[Path, str, _Keys | None]] = [(path, "train", by_inputs) for path in request.files]
+    by_file = [
+        split for split in ("test", "validation") if split not in fractions and _wanted(request, split) is not None
+    ]
+    asked += [(Path(_wanted(request, split) or ""), split, None) for split in by_file]
+    parts: list[Part] = []
+    for path, split, by in asked:
+        parts += _read_all(path, split, schema or (schema_of_parts(parts) if parts else None), by)
     if not parts:
         raise Mendable(
             "There is no file to take rows from.",
             "Name one, or a test part alone with `--test FILE`.",
         )
-    for other in parts[1:]:
-        _refuse_differences(parts[0], other)
-    for split, wanted in (("test", request.test), ("validation", request.validation)):
-        if wanted is not None and (fraction := _fraction(split, wanted)) is not None:
-            parts = [piece for part in parts for piece in _split(part, split, fraction)]
+    refuse_mixture(request, parts, schema, by_fraction=bool(fractions))
+    for split in fractions:
+        fraction = _fraction(split, _wanted(request, split) or "")
+        assert fraction is not None
+        parts = [piece for part in parts for piece in _split(part, split, fraction)]
+    parts = with_rows_or_opaque(parts)
     _refuse_same_names(parts)
     return parts
+
+
+def _wanted(request: Request, split: str) -> str | None:
+    return request.test if split == "test" else request.validation
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +151,35 @@ class _Keys:
         return fields
 
 
-def _read(path: Path, split: str, schema: Schema | None, by: _Keys | None) -> Part:
-    from gitdata.data import formats
+def _read_all(path: Path, split: str, schema: Schema | None, by: _Keys | None) -> list[Part]:
+    """The parts that a path stands for: a file, or the files of a folder, which fit the first of them."""
+    from gitdata.data.formats import folder
 
-    before = stamp(path)
-    table = formats.table(path, schema)
-    return Part(path, split, table, _scan(table, by.of(table) if by else ()), found=before)
+    parts: list[Part] = []
+    for member in folder.members(path, schema or Schema(())):
+        parts.append(_read(member, split, schema, by))
+        if schema is None and parts[-1].table is not None:
+            schema = parts[-1].table.schema
+    return parts
+
+
+def _read(member: Member, split: str, schema: Schema | None, by: _Keys | None) -> Part:
+    from gitdata.data import formats
+    from gitdata.data.formats import folder
+
+    before = stamp(member.path)
+    if folder.is_labels_table(member.place) or formats.format_of(member.path.suffix) is None:
+        formats.require_readable(member.path)
+        return Part(member.path, member.place, split, None, _nothing(), found=before)
+    fitted = schema if schema is not None and schema.fields else None  # opaque files say nothing of a table
+    table = formats.table(member.path, fitted, beside=member.beside)
+    return Part(member.path, member.place, split, table, _scan(table, by.of(table) if by else ()), found=before)
+
+
+def _nothing() -> Scan:
+    import numpy as np
+
+    return Scan(np.empty(0, np.uint64), np.empty(0, np.uint64), {})
 
 
 def _scan(table: Table, fields: Sequence[str]) -> Scan:
@@ -188,6 +240,8 @@ def _split(part: Part, split: str, fraction: float) -> list[Part]:
     """`part` and what the fraction takes out of it: by hash of the inputs, so equal inputs stay together."""
     if part.split != "train":
         return [part]
+    if part.table is None:  # the labels table of a folder goes wherever its files go
+        return [part, replace(part, split=split)]
     from gitdata.data import rows
 
     taken = rows.in_fraction(part.scan.keys, fraction, split)
@@ -195,26 +249,20 @@ def _split(part: Part, split: str, fraction: float) -> list[Part]:
         (wanted, mask if part.keep is None else part.keep & mask)
         for wanted, mask in (("train", ~taken), (split, taken))
     ]
-    return [piece for wanted, keep in pieces if (piece := replace(part, split=wanted, keep=keep)).rows]
+    return [replace(part, split=wanted, keep=None if keep.all() else keep) for wanted, keep in pieces]
 
 
-def schema_of_parts(parts: Sequence[Part]) -> Schema:
-    return parts[0].table.schema
-
-
-def _refuse_differences(first: Part, other: Part) -> None:
-    from gitdata.data.schema import differences
-
-    found = differences(first.table.schema, other.table.schema)
-    if found:
-        raise Mendable(f"'{other.source}' and '{first.source}' differ: {'; '.join(found)}.", "Nothing was changed.")
+def schema_of_parts(parts: Iterable[Part]) -> Schema:
+    """The schema of the rows; without fields where all files are opaque."""
+    return next((part.table.schema for part in parts if part.table is not None), Schema(()))
 
 
 def _refuse_same_names(parts: Sequence[Part]) -> None:
-    names = [(part.split, part.source.name) for part in parts]
-    for split, name in names:
-        if names.count((split, name)) > 1:
+    seen = set()
+    for split, name in ((part.split, part.place) for part in parts):
+        if (split, name) in seen:
             raise Mendable(f"Two files of the {split} split are called '{name}'.", "Rename one of them.")
+        seen.add((split, name))
         if not pointer.is_safe_path(name) or not name.isprintable():
             raise Mendable(f"'{name}' is no name for a file in a dataset.", "Rename it.")
 
@@ -231,7 +279,8 @@ def _check_fields(table: Table, names: Iterable[str]) -> None:
 
 
 def check_roles(parts: Sequence[Part], inputs: tuple[str, ...], outputs: tuple[str, ...]) -> None:
-    _check_fields(parts[0].table, (*inputs, *outputs))
+    for table in [part.table for part in parts if part.table is not None][:1]:
+        _check_fields(table, (*inputs, *outputs))
     if both := sorted(set(inputs) & set(outputs)):
         raise Mendable(f"'{both[0]}' is named as input and as output.", "Name it once.")
 
@@ -246,7 +295,7 @@ def check_finite(parts: Sequence[Part], roles: Mapping[str, str]) -> None:
             if name in part.scan.not_finite:
                 bad, first = part.scan.not_finite[name]
                 raise Mendable(
-                    f"The {role} '{name}' is not a finite number in {bad} of {part.table.rows} rows of "
+                    f"The {role} '{name}' is not a finite number in {bad} of {len(part.scan.digests)} rows of "
                     f"'{part.source}'; the first is row {first + 1}.",
                     "Correct or remove these rows.",
                 )
@@ -256,16 +305,16 @@ def drop_or_count_known(request: Request, parts: list[Part], seen: NDArray[np.ui
     """How many rows stand in the closure already or repeat here; with `dedupe` they are left out."""
     import numpy as np
 
-    doubles = 0
-    for part in parts:
-        own = part.digests
-        first = np.zeros(len(own), bool)
-        first[np.unique(own, return_index=True)[1]] = True
-        fresh = first & ~np.isin(own, seen)
-        doubles += int((~fresh).sum())
-        seen = np.union1d(seen, own)
-        if request.dedupe and not fresh.all():
-            keep = np.ones(part.table.rows, bool) if part.keep is None else part.keep.copy()
-            keep[np.flatnonzero(keep)[~fresh]] = False
-            part.keep = keep
-    return doubles
+    if not parts:
+        return 0
+    own = np.concatenate([part.digests for part in parts])
+    first = np.zeros(len(own), bool)
+    first[np.unique(own, return_index=True)[1]] = True
+    fresh = first & ~np.isin(own, seen)
+    if request.dedupe:
+        for part, its in zip(parts, np.split(fresh, np.cumsum([part.rows for part in parts])[:-1]), strict=True):
+            if not its.all():
+                keep = np.ones(len(part.scan.digests), bool) if part.keep is None else part.keep.copy()
+                keep[np.flatnonzero(keep)[~its]] = False
+                part.keep = keep
+    return int((~fresh).sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -36,17 +36,31 @@ class RowSource:
         from gitdata.data import formats
 
         fetch_extensions(self.repo, extensions, [split], self.say)
-        files = [(e, f) for e in extensions for f in self.repo.files_of(e) if f.split == split]
-        return formats.concatenate([self._read(extension, file) for extension, file in files])
+        return formats.concatenate([part for extension in extensions for part in self._read(extension, split)])
 
-    def _read(self, extension: Extension, file: File) -> Columns:
+    def _read(self, extension: Extension, split: str) -> Iterator[Columns]:
+        """The rows of each file of a split; the place of one in a folder gives its rows fields besides."""
         from gitdata.data import formats
+        from gitdata.data.formats import folder
 
+        schema = schema_of(self.repo, extension)
+        files = {file.path: file for file in self.repo.files_of(extension) if file.split == split}
+        tables = {
+            place: folder.read_labels(self._verified(file), schema, Path(file.path))
+            for place, file in files.items()
+            if folder.is_labels_table(place)
+        }
+        for place, file in files.items():
+            if file.rows:
+                beside = folder.beside(place, tables.get(folder.labels_place(place) or ""))
+                yield formats.read(self._verified(file), schema, suffix=Path(place).suffix, beside=beside)
+
+    def _verified(self, file: File) -> Path:
+        """Where the content of a file lies. Raises DataUnavailable where it is not what its digests name."""
         blob = blob_of(file)
         if not self.repo.cache.verify(blob):
             raise self.repo.cache.reject(blob)
-        schema = schema_of(self.repo, extension)
-        return formats.read(self.repo.cache.path(blob), schema, suffix=Path(file.path).suffix)
+        return self.repo.cache.path(blob)
 
     def inputs_of(self, columns: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
         return self.inputs or tuple(name for name in columns if name not in self.outputs)

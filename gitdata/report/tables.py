@@ -115,6 +115,9 @@ def extension_text(record: Record) -> list[str]:
             f"{plural(record['known_rows'], 'row')} stood in the dataset before or repeat here "
             "(--dedupe leaves such rows out)"
         )
+    lines += [f"The columns of '{name}' stand in another order; fields go by name." for name in record["reordered"]]
+    if not sum(record["rows"].values()):
+        lines.append("No format is known for its files: they are kept as they are, and nothing is trained on them.")
     next_step = "git push" if record["committed"] else "git commit, then git push"
     lines.append(f"{done}: {record['pointer']}; next: {next_step}")
     return lines
@@ -157,6 +160,9 @@ def show_lines(record: Record) -> list[str]:
     lines += [f"{role}: {', '.join(names)}" for role, names in roles.items() if names]
     if schema := record["fields"]:
         lines.append("fields: " + ", ".join(_field(field) for field in schema))
+        lines += [line for field in schema for line in _about(field)]
+    elif schema is not None:
+        lines.append("fields: none (opaque files, kept as they are)")
     lines += [
         f"  {f['path']}  {plural(f['rows'], 'row')}  {size_text(f['size'])}  {f['sha256'][:8]}" for f in record["files"]
     ]
@@ -165,7 +171,16 @@ def show_lines(record: Record) -> list[str]:
 
 def _field(field: Mapping[str, Any]) -> str:
     shape = f"[{'×'.join(str(n) for n in field['shape'])}]" if field["shape"] else ""
-    return f"{field['name']} ({field['dtype']}{shape})"
+    unit = f", {field['unit']}" if "unit" in field else ""
+    return f"{field['name']} ({field['dtype']}{shape}{unit})"
+
+
+def _about(field: Mapping[str, Any]) -> list[str]:
+    """What a format says of a field besides dtype, shape and unit."""
+    lines = [f"  {field['name']}: {field['description']}"] if "description" in field else []
+    labels = field.get("categories", [])
+    more = f" and {len(labels) - 12} more" if len(labels) > 12 else ""
+    return lines + [f"  {field['name']} is one of {', '.join(labels[:12])}{more}"] * bool(labels)
 
 
 def model_rows(records: Sequence[Record]) -> list[list[str]]:

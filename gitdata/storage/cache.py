@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
-from itertools import cycle
+from itertools import chain, cycle
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Protocol
 
@@ -319,15 +319,21 @@ def _pour(source: IO[bytes], sinks: Sequence[Callable[[memoryview], Any]], limit
     """Hand a stream to sinks that work beside each other, each in a thread of its own; its size.
 
     A sink may be some pieces ahead of another, so that the slowest, md5, waits for none. Pieces are large: while rows
-    are scanned beside this, every change of thread may wait for the interpreter for milliseconds.
+    are scanned beside this, every change of thread may wait for the interpreter for milliseconds. A small file, of
+    which a folder may hold thousands, needs neither threads nor large buffers.
     """
+    begun = [memoryview(source.read(CHUNK)), memoryview(source.read(CHUNK))]
+    if not begun[1]:
+        for sink in sinks:
+            sink(begun[0])
+        return len(begun[0])
     from concurrent.futures import ThreadPoolExecutor
 
     size = 0
     with ExitStack() as stack:
         threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in sinks]
         unfinished: deque[list[Future[Any]]] = deque()
-        for piece in _pieces(source, POURED, AHEAD + 1):
+        for piece in chain(begun, _pieces(source, POURED, AHEAD + 1)):
             if len(unfinished) == AHEAD:
                 _wait(unfinished.popleft())
             size += len(piece)

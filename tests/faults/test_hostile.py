@@ -15,6 +15,8 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 from world import Clone, Done, World, fingerprint, run
 
@@ -393,3 +395,66 @@ def test_records_reach_a_terminal_without_what_it_would_obey(attacker: Clone, ca
     done = call(attacker.path, "retract", "d@1.0.0", "--undo", "--json")
     assert not any(sign in done.out for sign in "\u009b\u202e\x7f")
     assert done.records[0]["reason"] == "bad \u009b2J \u202e"
+
+
+# --- HDF5 ----------------------------------------------------------------------------------------------------
+
+
+def _table(path: Path) -> h5py.File:
+    file = h5py.File(path, "w")
+    file["a"], file["y"] = np.arange(8.0), np.arange(8.0)
+    return file
+
+
+def _low_level(path: Path, name: bytes, kind: object, shape: tuple[int, ...]) -> None:
+    with _table(path) as file:
+        h5py.h5d.create(file.id, name, kind, h5py.h5s.create_simple(shape))
+
+
+def _rows_without_values(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        h5py.h5d.create(file.id, b"y", h5py.h5t.IEEE_F64LE, h5py.h5s.create_simple((2**40, 0)))
+
+
+def _rows_never_written(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("y", (2**34,), "i1", chunks=(2**24,), compression="gzip")
+
+
+def _one_text_for_many(path: Path) -> None:
+    rows = 30_000
+    with h5py.File(path, "w") as file:
+        file["y"] = np.arange(float(rows))
+        texts = file.create_dataset("t", (rows,), h5py.string_dtype())
+        texts[0] = "x" * 10_000_000
+        place = texts.id.get_offset()
+    content = bytearray(path.read_bytes())
+    content[place : place + 16 * rows] = content[place : place + 16] * rows
+    path.write_bytes(content)
+
+
+def _unknown_link(path: Path) -> None:
+    with _table(path) as file:
+        file["e"] = h5py.ExternalLink("/nowhere/a/file", "place")
+    content = bytearray(path.read_bytes())
+    content[content.rfind(64, 0, content.find(b"/nowhere/a/file"))] = 65
+    path.write_bytes(content)
+
+
+HDF5: dict[str, Callable[[Path], None]] = {
+    "a type of time": lambda path: _low_level(path, b"t", h5py.h5t.UNIX_D32LE, (8,)),
+    "a name that is no text": lambda path: _low_level(path, b"n\xff", h5py.h5t.IEEE_F64LE, (8,)),
+    "rows without values": _rows_without_values,
+    "rows never written": _rows_never_written,
+    "one text for many rows": _one_text_for_many,
+    "a link of an unknown kind": _unknown_link,
+}
+
+
+@pytest.mark.parametrize("how", HDF5)
+def test_hdf5_that_is_small_and_asks_for_everything(clone: Clone, tmp_path: Path, call: Call, how: str) -> None:
+    path = tmp_path / "hostile.h5"
+    HDF5[how](path)
+    done = call(clone.path, "add", "d", str(path))
+    assert (done.code, "Traceback" in done.err, "this is a bug" in done.err) == (2, False, False), done
+    assert not (clone.path / "datasets").exists()

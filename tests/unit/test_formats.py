@@ -138,10 +138,15 @@ NO_SCHEMAS = [
     [{"name": "a", "dtype": "object", "shape": []}],
     [{"name": "a", "dtype": "text", "shape": [-1]}],
     [{"name": 1, "dtype": "text", "shape": []}],
+    [{"name": "a", "dtype": "text", "shape": [], "unit": ""}],
+    [{"name": "a", "dtype": "text", "shape": [], "unit": 1}],
+    [{"name": "a", "dtype": "text", "shape": [], "colour": "red"}],
+    [{"name": "a", "dtype": "text", "shape": [], "categories": ["x", "x"]}],
+    [{"name": "a", "dtype": "text", "shape": [], "categories": "x"}],
 ]
 
 
 @pytest.mark.parametrize("value", NO_SCHEMAS)
 def test_what_is_no_schema_is_refused(value: object) -> None:
-    with pytest.raises(ValueError, match=r"field|schema"):
+    with pytest.raises(ValueError, match=r"field|schema|categor"):
         Schema.from_json(value)

@@ -39,6 +39,7 @@ HEAVY = (
     "rich",
     "pydantic",
     "pyarrow",
+    "PIL",
 )
 
 

@@ -1,79 +1,61 @@
-"""Formats: rows out of CSV and HDF5 files, and chosen rows back into a file of the same format.
+"""Formats: rows out of files, and chosen rows back into a file of the same format.
 
-*Columns* are the rows of a file by field: arrays of equal length on the first axis, text as object arrays of str.
-A CSV file has no dtypes, so numbers are float64 (int64 where float64 does not hold them) unless the parents' schema
-says otherwise; whatever is not plainly a number or a truth value stays text as it was written.
+`format` says what a format is, `registry` which one a file is of; the rest of this room is one module for each. What
+others call is here. A format without dtypes of its own gives numbers as float64 (int64 where float64 does not hold
+them) unless the dataset's schema says otherwise; whatever is not plainly a number or a truth value stays text.
 """
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gitdata.data.formats import csvfile, hdf5file
-from gitdata.data.schema import TEXT, Field, Schema, differences
+from gitdata.data.formats.fitting import fit
+from gitdata.data.formats.folder import is_labels_table, members, with_fields
+from gitdata.data.formats.format import BLOCK_BYTES, Columns, Format, Table, require_room, schema_of
+from gitdata.data.formats.registry import NAMES, SUFFIXES, format_of
+from gitdata.data.schema import Schema
 from gitdata.errors import Mendable
 
-Columns = dict[str, NDArray[Any]]
+DIGESTS_BYTES = 16  # what is held of each row while a file is scanned
 
-SUFFIXES = (*csvfile.SUFFIXES, *hdf5file.SUFFIXES)
-BLOCK_BYTES = 16 * 1024 * 1024
-_TEXT_BYTES = 32  # what a short text takes
-
-
-@dataclass(frozen=True, slots=True)
-class Table:
-    """The rows of a file, to be read in blocks: of a CSV file all columns are held, of an HDF5 file none."""
-
-    path: Path
-    schema: Schema
-    rows: int
-    columns: Columns | None = None
-
-    def blocks(self, bytes_at_once: int = BLOCK_BYTES) -> Iterator[Columns]:
-        """The columns of some rows at a time, in order; together all rows."""
-        if self.columns is not None:
-            yield self.columns
-            return
-        width = sum(_width(field) for field in self.schema.fields)
-        yield from hdf5file.blocks(self.path, self.rows, max(1, bytes_at_once // max(width, 1)))
+__all__ = [
+    "BLOCK_BYTES", "NAMES", "SUFFIXES", "Columns", "Format", "Table",
+    "concatenate", "format_of", "read", "require_readable", "schema_of", "subset", "table",
+]  # fmt: skip
 
 
-def table(path: Path, schema: Schema | None = None, *, suffix: str | None = None) -> Table:
-    """The table in a file. With `schema`, fields get its dtypes where that is exact.
+def table(
+    path: Path, schema: Schema | None = None, *, suffix: str | None = None, beside: Columns | None = None
+) -> Table:
+    """The table in a file. With `schema`, fields get its dtypes where that changes no value.
 
-    `suffix` names the format of a file whose name does not. Raises Mendable naming the file and what is wrong.
+    `suffix` names the format of a file whose name does not; `beside` holds what the file's place gives each of its
+    rows (see `folder`). Raises Mendable naming the file and what is wrong.
     """
-    _require_readable(path)
-    kind = (suffix if suffix is not None else path.suffix).lower()
-    if kind in csvfile.SUFFIXES:
-        columns = csvfile.read(path, csvfile.SUFFIXES[kind], schema or Schema(()))
-        found = Table(path, schema_of(columns), len(next(iter(columns.values()))), columns)
-    elif kind in hdf5file.SUFFIXES:
-        found = Table(path, *hdf5file.schema_and_rows(path))
-    else:
-        raise Mendable(f"'{path}' is neither CSV nor HDF5.", f"gitdata reads {', '.join(SUFFIXES)}.")
+    require_readable(path)
+    format = _known(path, suffix)
+    found = format.open(path, schema or Schema(()))
     if not found.rows:
         raise Mendable(f"'{path}' has no rows.", "Nothing was changed.")
-    return found if schema is None else _fit(found, schema)
+    require_room(f"The row index of '{path}'", DIGESTS_BYTES * found.rows)
+    without_dtype = frozenset(beside or ()) if format.has_dtypes else {*found.schema.names, *(beside or ())}
+    found = with_fields(found, beside or {})
+    return found if schema is None else fit(found, schema, without_dtype)
 
 
-def read(path: Path, schema: Schema | None = None, *, suffix: str | None = None) -> Columns:
-    """All rows of a file, in memory. Raises as `table` does."""
-    found = table(path, schema, suffix=suffix)
-    return found.columns if found.columns is not None else next(found.blocks(bytes_at_once=2**62))
-
-
-def schema_of(columns: Mapping[str, NDArray[Any]]) -> Schema:
-    """The schema of columns, sorted by name."""
-    return Schema(tuple(Field(name, _dtype(array), array.shape[1:]) for name, array in sorted(columns.items())))
+def read(
+    path: Path, schema: Schema | None = None, *, suffix: str | None = None, beside: Columns | None = None
+) -> Columns:
+    """All rows of a file, or of the files in a folder, in memory. Raises as `table` does."""
+    if path.is_dir():
+        files = [member for member in members(path, schema or Schema(())) if not is_labels_table(member.place)]
+        return concatenate([read(file.path, schema, beside=file.beside) for file in files])
+    return concatenate(list(table(path, schema, suffix=suffix, beside=beside).blocks(bytes_at_once=2**62)))
 
 
 def concatenate(parts: Sequence[Columns]) -> Columns:
@@ -84,64 +66,30 @@ def concatenate(parts: Sequence[Columns]) -> Columns:
 
 
 def subset(source: Path, keep: NDArray[np.bool_], target: Path) -> None:
-    """Write the rows of `source` that `keep` names to `target`, in the same format: CSV byte for byte."""
-    (csvfile if source.suffix.lower() in csvfile.SUFFIXES else hdf5file).subset(source, keep, target)
+    """Write the rows of `source` that `keep` names to `target`, in the same format: text byte for byte."""
+    _known(source, None).subset(source, keep, target)
 
 
-def _require_readable(path: Path) -> None:
+def require_readable(path: Path) -> None:
+    """Raises Mendable where there is no file, or none with content that may be read."""
     if any("\udc80" <= character <= "\udcff" for character in str(path)):  # how Python holds bytes that are no text
         raise Mendable(f"The name of '{path}' is not UTF-8.", "Rename it.")
     if not path.exists():
         raise Mendable(f"There is no file '{path}'.", "Check the name.")
     if not path.is_file():
-        raise Mendable(f"'{path}' is not a file.", "Name a CSV or HDF5 file.")
+        raise Mendable(f"'{path}' is not a file.", "Name a file.")
     if not os.access(path, os.R_OK):
         raise Mendable(f"'{path}' may not be read.", "Ask its owner for permission.")
     if path.stat().st_size == 0:
         raise Mendable(f"'{path}' is empty.", "Nothing was changed.")
 
 
-def _dtype(array: NDArray[Any]) -> str:
-    return TEXT if array.dtype.kind in "OUT" else str(array.dtype.newbyteorder("=").name)
-
-
-# --- the parents' schema -------------------------------------------------------------------------------------
-
-
-def _fit(found: Table, schema: Schema) -> Table:
-    """The table with the parents' dtypes, where it names none of its own; raises Mendable listing every difference."""
-    if found.columns is not None:
-        dtypes = {field.name: field.dtype for field in schema.fields if not field.shape}
-        columns = {name: _cast(array, dtypes.get(name), name, found.path) for name, array in found.columns.items()}
-        found = replace(found, columns=columns, schema=schema_of(columns))
-    if different := differences(schema, found.schema):
+def _known(path: Path, suffix: str | None) -> Format:
+    wanted = path.suffix if suffix is None else suffix
+    format = format_of(wanted)
+    if format is None:
         raise Mendable(
-            f"'{found.path}' does not fit the dataset it is to extend: {'; '.join(different)}.",
-            "Give it the fields of the dataset, or start another dataset with `gitdata add`.",
+            f"'{path}' has the suffix '{wanted}', which is of no format that gitdata reads here.",
+            f"gitdata reads {NAMES}, and what plug-ins add; install the one that was used.",
         )
-    return found
-
-
-def _width(field: Field) -> int:
-    """Bytes of a field in one row."""
-    return math.prod(field.shape) * (_TEXT_BYTES if field.dtype == TEXT else np.dtype(field.dtype).itemsize)
-
-
-def _cast(array: NDArray[Any], dtype: str | None, name: str, path: Path) -> NDArray[Any]:
-    """A CSV column in the parents' dtype where that changes no value; else as it is, and the schemas differ."""
-    if dtype is None or dtype == _dtype(array) or _dtype(array) == TEXT:
-        return array
-    with np.errstate(all="ignore"):
-        cast = array.astype(dtype)
-    narrower = dtype.startswith("float") and array.dtype.kind == "f"
-    with np.errstate(all="ignore"):
-        back = cast.astype(array.dtype)  # comparing with `cast` itself would round what is compared
-    if not narrower and not np.array_equal(back, array, equal_nan=array.dtype.kind == "f"):
-        row = int(np.flatnonzero(~(back == array))[0])
-        raise Mendable(
-            f"Field '{name}' of '{path}' is {dtype} in the dataset; {array[row]} in row {row + 1} is not.",
-            "Correct the file.",
-        )
-    if narrower and np.isinf(cast).sum() > np.isinf(array).sum():
-        raise Mendable(f"Field '{name}' of '{path}' holds values too large for {dtype}.", "Correct the file.")
-    return cast
+    return format

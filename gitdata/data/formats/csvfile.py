@@ -1,29 +1,39 @@
-"""CSV: columns out of text. What is not plainly a number or a truth value stays text as it was written."""
+"""CSV: columns out of text. What is not plainly a number or a truth value stays text as it was written.
+
+A CSV file has no dtypes: numbers are float64, or int64 where float64 does not hold them.
+"""
 
 from __future__ import annotations
 
 import io
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gitdata.data.formats import textfile
+from gitdata.data.formats.format import Columns, Format, Table, table_of
 from gitdata.data.schema import TEXT, Schema
 from gitdata.errors import Mendable
 
-Columns = dict[str, NDArray[Any]]
-
-SUFFIXES = {".csv": ",", ".tsv": "\t"}
 _EXACT = 2**53
+_HEADER = 1 << 20  # bytes in which the header must end
+
+
+def open_table(delimiter: str, path: Path, schema: Schema) -> Table:
+    """The table in a CSV file, its columns held in memory."""
+    return table_of(path, read(path, delimiter, schema))
 
 
 def read(path: Path, delimiter: str, schema: Schema) -> Columns:
     """The columns of a CSV file; what `schema` says is text is text, whatever it looks like."""
     import pyarrow as pa
 
+    _check(path)
     names = _header(path, delimiter)
     texts = {field.name for field in schema.fields if field.dtype == TEXT} & set(names)
     numbers = {field.name for field in schema.fields if field.dtype != TEXT}
@@ -49,27 +59,30 @@ def _labels(path: Path, delimiter: str, names: list[str], integers: set[str]) ->
     return {n for n in integers if pc.any(pc.match_substring_regex(written.column(n), "^[+-]?0[0-9]")).as_py()}
 
 
+def _check(path: Path) -> None:
+    quotes = sum(piece.count(b'"') for piece in textfile.pieces(path, "CSV"))
+    if quotes % 2:
+        raise Mendable(
+            f"'{path}' ends inside a quoted text: it was cut off, or a quote is missing.", "Correct the file."
+        )
+
+
 def _header(path: Path, delimiter: str) -> list[str]:
     """The names of the columns. Raises Mendable where they are not what a header must be."""
     import csv
 
     with path.open("rb") as file:
-        head = file.read(1 << 20)
-        if b"\0" in head:
-            raise Mendable(f"'{path}' holds NUL bytes: it is no CSV file.", "Nothing was changed.")
-        quotes = head.count(b'"') + sum(piece.count(b'"') for piece in iter(lambda: file.read(1 << 20), b""))
-    if quotes % 2:
-        raise Mendable(
-            f"'{path}' ends inside a quoted text: it was cut off, or a quote is missing.", "Correct the file."
-        )
+        lines = io.StringIO(file.read(_HEADER).decode("utf-8-sig", errors="ignore"), newline="")
+    records = csv.reader(lines, delimiter=delimiter, strict=False)
     try:
-        lines = io.StringIO(head.decode("utf-8-sig", errors="strict" if len(head) < 1 << 20 else "ignore"), newline="")
-    except UnicodeDecodeError as error:
-        raise Mendable(f"'{path}' is not UTF-8 text (byte {error.start}).", "Convert it to UTF-8.") from error
-    try:
-        names = next(csv.reader(lines, delimiter=delimiter, strict=False), [])
+        names, first = next(records, []), next(records, [])
     except csv.Error as error:
         raise Mendable(f"The first line of '{path}' is no header: {error}.", "Give it a header.") from error
+    if len(first) > len(names) > 0:
+        raise Mendable(
+            f"The header of '{path}' names {len(names)} columns, its first row has {len(first)} fields.",
+            "Name every column.",
+        )
     if not names or any(not name.strip() for name in names):
         raise Mendable(f"The first line of '{path}' does not name every column.", "Give it a header.")
     if len(names) == 1 and (other := next((d for d in ";\t|" if d != delimiter and d in names[0]), None)):
@@ -142,6 +155,7 @@ def _records(content: bytes) -> Iterator[bytes]:
 
 
 def subset(source: Path, keep: NDArray[np.bool_], target: Path) -> None:
+    """The header and the kept records, byte for byte."""
     records = list(_records(source.read_bytes()))
     if len(records) != len(keep) + 1:
         raise Mendable(
@@ -165,3 +179,18 @@ def write(columns: Mapping[str, NDArray[Any]], path: Path) -> None:
     writer.writerow(columns)
     writer.writerows(zip(*(array.tolist() for array in columns.values()), strict=True))
     durable.write(path, text.getvalue().encode())
+
+
+def _format(name: str, suffix: str, delimiter: str) -> Format:
+    return Format(
+        name,
+        (suffix,),
+        open=partial(open_table, delimiter),
+        subset=subset,
+        has_dtypes=False,
+        header=lambda path: tuple(_header(path, delimiter)),
+    )
+
+
+CSV = _format("CSV", ".csv", ",")
+TSV = _format("TSV", ".tsv", "\t")

@@ -71,8 +71,8 @@ class SshServer:
 
 
 @contextmanager
-def ssh_server(folder: Path, home: Path, *, sftp: bool = True) -> Iterator[SshServer]:
-    """An sshd that lets in whoever has `folder/key`; without `sftp` it serves git alone."""
+def ssh_server(folder: Path, home: Path, *, sftp: str | None = "internal-sftp") -> Iterator[SshServer]:
+    """An sshd that lets in whoever has `folder/key`; `sftp` is what serves files, None: it serves git alone."""
     if SSHD is None:
         pytest.skip("sshd is not installed (Debian: apt-get install openssh-server)")
     pytest.importorskip("dvc_ssh", reason="gitdata[ssh] is not installed")
@@ -107,7 +107,7 @@ def _greets(port: int) -> bool:
         return False
 
 
-def _sshd_config(server: SshServer, sftp: bool) -> str:
+def _sshd_config(server: SshServer, sftp: str | None) -> str:
     passed = {
         key: value for key, value in os.environ.items() if key.startswith(ENVIRONMENT) and key != "GIT_SSH_COMMAND"
     }
@@ -123,7 +123,7 @@ def _sshd_config(server: SshServer, sftp: bool) -> str:
             "KbdInteractiveAuthentication no",
             "PermitRootLogin prohibit-password",
             "SetEnv " + " ".join(f'"{key}={value}"' for key, value in passed.items()),
-            *(["Subsystem sftp internal-sftp"] if sftp else []),
+            *([f"Subsystem sftp {sftp}"] if sftp else []),
             "",
         ]
     )

@@ -8,7 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from world import Clone, World, run
+from world import Clone, World, run, wait_for
 
 from gitdata.automation import hooks
 
@@ -172,6 +172,47 @@ def test_a_python_that_is_gone_is_named(world: World) -> None:
     world.clone.git("commit", "--quiet", "-m", "base")
     hook.write_text(hook.read_text().replace(hooks.MARKER, "# x"))
     assert "'gitdata install'" in world.clone.push(ok=False)
+
+
+def test_a_python_that_lost_gitdata_is_found_by_doctor(world: World, tmp_path: Path) -> None:
+    """As after an upgrade of the system's Python: it starts, and has nothing to start."""
+    python = tmp_path / "python"
+    python.write_text('#!/bin/sh\necho "No module named gitdata" >&2\nexit 1\n')
+    python.chmod(0o755)
+    hook = world.server.path / "hooks" / "post-receive"
+    line = next(line for line in hook.read_text().splitlines() if line.startswith("python="))
+    hook.write_text(hook.read_text().replace(line, f"python={python}"))
+    world.clone.declare()
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 2), "-m", "base")
+    world.clone.commit("model")
+    world.clone.push()
+    wait_for(lambda: (world.server.path / "gitdata" / "runner.log").stat().st_size > 0)
+    said = world.server.gitdata("doctor", code=1).out
+    assert "has no gitdata any more" in said
+    assert "No module named gitdata" in said
+    world.server.gitdata("doctor", "--fix", code=1)  # the job waits still
+    world.server.gitdata("run", "--once")
+    assert "has no gitdata" not in world.server.gitdata("doctor").out
+
+
+def test_a_job_that_cannot_be_written_is_said_and_the_push_goes_on(world: World) -> None:
+    (world.server.path / "gitdata").mkdir(exist_ok=True)
+    (world.server.path / "gitdata" / "jobs").write_text("in the way")
+    world.clone.declare()
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 2), "-m", "base")
+    world.clone.commit("model")
+    said = world.clone.push()
+    assert "no job could be written" in said
+    assert "cannot create" not in said
+    assert world.server.git("rev-parse", "main") == world.clone.git("rev-parse", "HEAD")
+
+
+def test_hooks_stay_out_once_they_were_uninstalled(world: World) -> None:
+    world.clone.gitdata("uninstall")
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 2), "-m", "base")
+    assert not (world.clone.path / ".git" / "hooks" / "pre-push").exists()
+    world.clone.gitdata("install")
+    assert (world.clone.path / ".git" / "hooks" / "pre-push").exists()
 
 
 def test_hooks_work_in_a_linked_worktree_with_odd_names(world: World, tmp_path: Path) -> None:

@@ -190,6 +190,41 @@ def test_a_training_ends_with_its_runner(world: World) -> None:
     world.server.gitdata("cancel", id)
 
 
+def test_a_training_that_was_killed_says_so_and_is_asked_for_again(world: World) -> None:
+    import psutil
+    from world import wait_for
+
+    world.clone.declare(**{"epochs = 20": "epochs = 200000"})
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 30), "--test", "0.2", "-m", "base")
+    world.clone.commit("model")
+    world.clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
+    id = world.server.spool.add(["refs/heads/main"])
+    command = [sys.executable, "-P", "-m", "gitdata", "run", "--once"]
+    runner = subprocess.Popen(command, cwd=world.server.path, stdout=subprocess.DEVNULL)
+    log = world.server.spool.log_path(id)
+    wait_for(lambda: log.exists() and b"Training from scratch" in log.read_bytes())
+    (training,) = psutil.Process(runner.pid).children()
+    training.kill()
+    assert runner.wait() == 0
+    job = world.server.spool.job(id)
+    (result,) = job.record["results"]
+    assert (job.state, result["exit_code"]) == ("failed", 137)
+    assert "killed (SIGKILL" in result["message"]
+    assert "killed (SIGKILL" in world.server.gitdata("doctor", code=1).out
+    assert "killed (SIGKILL" in world.server.gitdata("logs", id).out
+
+
+def test_what_cannot_be_read_or_was_interrupted_is_told_beside_the_rest(world: World) -> None:
+    spool = world.server.spool
+    stale = spool.add(["refs/heads/main"])
+    spool.start(stale)  # and then the runner was killed
+    (spool.folder / "done").mkdir()
+    (spool.folder / "done" / "20200101-000000-abc").symlink_to(spool.folder / "pending" / "nothing")
+    assert [(job["id"], job["state"]) for job in world.server.gitdata("jobs", "--json").records] == [
+        (stale, "interrupted")
+    ]
+
+
 def test_in_a_shared_repository_everything_belongs_to_the_group(world: World) -> None:
     world.server.git("config", "core.sharedRepository", "group")
     subprocess.run(["chmod", "-R", "g+ws", world.server.path], check=True)  # as `git init --shared` has it

@@ -224,10 +224,23 @@ def test_a_host_that_is_not_as_it_should_be_gets_nothing_and_the_message_says_wh
 
 
 def test_a_host_without_sftp_names_dvc_remote_add(world: World, based: Clone, tmp_path: Path) -> None:
-    with servers.ssh_server(tmp_path / "sshd", Path(os.environ["HOME"]), sftp=False) as forge:
+    with servers.ssh_server(tmp_path / "sshd", Path(os.environ["HOME"]), sftp=None) as forge:
         based.git("remote", "set-url", "origin", f"{forge.name('forge')}:{world.server.path}")
         assert "dvc remote add -d" in based.push(ok=False)
         assert "dvc remote add -d" in based.gitdata("push", code=2).err
+    assert refs(world.server) == {}
+
+
+def test_a_store_that_falls_silent_ends_a_push(world: World, based: Clone, tmp_path: Path) -> None:
+    """It lets us in and never answers, as a frozen machine does: nobody waits for it for ever."""
+    program = (
+        "from gitdata.storage import patience; patience.STALLED = 3.0\n"
+        "from gitdata.cli import main; import sys; main(sys.argv[1:])"
+    )
+    with servers.ssh_server(tmp_path / "sshd", Path(os.environ["HOME"]), sftp="/bin/sleep 600") as frozen:
+        based.git("remote", "set-url", "origin", f"{frozen.name('frozen')}:{world.server.path}")
+        done = run(sys.executable, "-P", "-c", program, "push", cwd=based.path)
+    assert (done.code, "nothing moved for 3 seconds" in done.err) == (5, True), done
     assert refs(world.server) == {}
 
 

@@ -116,12 +116,27 @@ def test_nothing_tainted_refused_or_settled_by_a_person_is_restored(now: Situati
         assert restored.verdict.outcome not in ("refused", "rejected", "rolled back")
         assert now.ledger.seen(restored.id) <= now.live
         assert restored.version.restore == now.restore
+        assert still_holds(now, restored.id, now.ledger.seen(restored.id)) or not (
+            now.ledger.seen(now.ledger.champion) & now.live <= now.ledger.seen(restored.id)
+        )  # what is restored is never held against the candidate afterwards
 
 
 @given(situations())
 def test_deciding_is_pure_and_total(now: Situation) -> None:
     assert decide(now) == decide(now)
-    assert decide(now).action in ("nothing", "train", "gate", "measure")
+    assert decide(now).action in ("nothing", "train", "gate", "measure", "fall back")
+
+
+@given(situations())
+def test_falling_back_ends_with_a_clean_champion(now: Situation) -> None:
+    decision = decide(now)
+    if decision.action == "fall back":
+        assert tainted_of(now)
+        assert now.may_move_champion
+        assert decision.candidate in {entry.id for entry in eligible(now)}
+        after = replace(now, ledger=replace(now.ledger, champion=decision.candidate))
+        assert not tainted_of(after)
+        assert decide(after).action != "fall back"
 
 
 @given(situations())
@@ -205,6 +220,27 @@ def test_after_a_rollback_the_same_question_is_not_asked_again() -> None:
     assert decide(now).action == "nothing"
     assert decide(now, force=True).restored == one.id
     assert decide(situation(now.ledger, E1, E2, E3)).restored == one.id
+
+
+def test_what_descends_from_a_rolled_back_version_is_not_restored_until_a_person_owns_it() -> None:
+    one = model_version(1, {E1})
+    two = model_version(2, {E2}, one, outcome="rolled back")
+    three = model_version(3, {E3}, two, outcome="waiting", promoted=False)
+    now = situation(ledger_of(one, two, three, champion=one), E1, E2, E3)
+    assert decide(now).restored == one.id
+    promoted = model_version(3, {E3}, two)
+    owned = situation(ledger_of(one, two, promoted, champion=promoted), E1, E2, E3)
+    assert version_to_restore(owned) == promoted
+
+
+def test_a_tainted_champion_falls_back_where_the_question_was_answered() -> None:
+    one = model_version(1, {E1})
+    key = attempt_key({E1, E2}, "d", one.id, True)
+    two = model_version(2, {E2}, one, outcome="waiting", promoted=False, attempts=(key,))
+    three = model_version(3, {E3}, two)
+    now = situation(ledger_of(one, two, three, champion=three), E1, E2)
+    assert (decide(now).action, decide(now).candidate) == ("fall back", one.id)
+    assert decide(replace(now, may_move_champion=False)).action != "fall back"
 
 
 def test_a_changed_network_means_a_new_start() -> None:

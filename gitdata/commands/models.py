@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from gitdata.commands.records import Record, Say, silent
@@ -16,8 +17,9 @@ def models(repo: Repo, model: str | None = None, say: Say = silent) -> list[Reco
     """One record per version, oldest first."""
     commit = up_to_date_ledger(repo, say)
     ledgers = repo.ledgers(commit) if model is None else {model: ledger_named(repo, commit, model)}
+    tainted_by = taints(repo)
     return [
-        version_record(ledger, entry)
+        version_record(ledger, entry, tainted_by(ledger, entry))
         for _, ledger in sorted(ledgers.items())
         for entry in reversed(ledger.youngest_first)
     ]
@@ -72,7 +74,7 @@ def predict(repo: Repo, reference: str, source: Path, target: Path, say: Say = s
         "model": ledger.model,
         "outputs": list(predicted),
         "rows": rows,
-        "tainted": tainted_by(repo, ledger, entry),
+        "tainted": taints(repo)(ledger, entry),
         "unknown": {field: [str(value) for value in values] for field, values in sorted(unknown.items())},
         "version": entry.stem,
     }
@@ -91,19 +93,22 @@ def _require_target(repo: Repo, source: Path, target: Path) -> None:
         raise Mendable(f"'{target}' lies where gitdata keeps its own files.", "Name a file elsewhere with -o.")
 
 
-def tainted_by(repo: Repo, ledger: Ledger, entry: Entry) -> list[str]:
-    """The extensions that a version saw and that are not live here any more; none where nobody can tell."""
+def taints(repo: Repo) -> Callable[[Ledger, Entry], list[str]]:
+    """What tells the extensions that a version saw and that are not live at HEAD; none where nobody can tell."""
     try:
-        snapshot = repo.snapshot()
-        chains = [(name, chain, repo.live(chain)) for name, chain in sorted(snapshot.chains.items())]
+        chains = [(name, chain, repo.live(chain)) for name, chain in sorted(repo.snapshot().chains.items())]
     except GitdataError:
-        return []
-    seen = ledger.seen(entry.id)
-    return [
-        f"{name}@{chain.extensions[id].version}"
-        for name, chain, live in chains
-        for id in sorted(seen & chain.extensions.keys() - live)
-    ]
+        chains = []
+
+    def tainted_by(ledger: Ledger, entry: Entry) -> list[str]:
+        seen = ledger.seen(entry.id)
+        return [
+            f"{name}@{chain.extensions[id].version}"
+            for name, chain, live in chains
+            for id in sorted(seen & chain.extensions.keys() - live)
+        ]
+
+    return tainted_by
 
 
 def ledger_named(repo: Repo, commit: str | None, model: str) -> Ledger:
@@ -129,8 +134,8 @@ def selected(ledger: Ledger, selector: str) -> Entry:
     return found[0]
 
 
-def version_record(ledger: Ledger, entry: Entry) -> Record:
-    """A version with its verdict, as a record."""
+def version_record(ledger: Ledger, entry: Entry, tainted: list[str]) -> Record:
+    """A version with its verdict, and the extensions that taint it, as a record."""
     version, verdict = entry.version, entry.verdict
     return Record(
         "model version",
@@ -148,6 +153,7 @@ def version_record(ledger: Ledger, entry: Entry) -> Record:
             "promoted": verdict.promoted,
             "reason": verdict.reason,
             "rungs": version.training.get("rungs", []),
+            "tainted": tainted,
             "verdict": verdict.outcome,
             "who": verdict.who,
         },

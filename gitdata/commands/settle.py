@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from gitdata.commands.models import ledger_named, selected, tainted_by, version_record
+from gitdata.commands.models import ledger_named, selected, taints, version_record
 from gitdata.commands.publish import Change, champion_file, publish, verdict_file
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.situation import declared, situation_of
@@ -138,8 +138,7 @@ def _settle(
 
     publish(repo, propose)
     ledger, entry = settled[0]
-    record = version_record(ledger, entry)
-    return replace(record, fields={**record.fields, "tainted": tainted_by(repo, ledger, entry)})
+    return version_record(ledger, entry, taints(repo)(ledger, entry))
 
 
 def _is_older(ledger: Ledger, word: _Word) -> bool:

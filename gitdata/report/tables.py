@@ -188,7 +188,7 @@ def model_rows(records: Sequence[Record]) -> list[list[str]]:
         [
             f"{record['model']}@{record['number']}" + (" ★" if record["champion"] else ""),
             record.id[:8],
-            record["verdict"],
+            record["verdict"] + (" (tainted)" if record["tainted"] else ""),
             record["method"],
             str(len(record["added"])),
             number(main_metric(record["metrics"])),

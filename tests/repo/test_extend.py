@@ -209,7 +209,7 @@ def test_a_reverted_interior_pointer_is_found_in_history(world: World) -> None:
     clone.gitdata("extend", "d", world.lattice("c", 2, 3), "-m", "c")
     clone.git("revert", "--no-edit", interior)
     status = clone.gitdata("status", "--json").records[0]
-    assert (status["extensions"], len(status["retracted"]), len(status["heads"])) == (2, 1, 1)
+    assert (status["extensions"], len(status["lost"]), status["retracted"], len(status["heads"])) == (2, 1, [], 1)
     clone.push()
     shallow = Clone(world.root / "shallow")
     clone.git("clone", "--quiet", "--depth", "1", f"file://{world.server.path}", str(shallow.path))

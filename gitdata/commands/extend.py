@@ -9,29 +9,34 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitdata import durable
 from gitdata.canonical import readable_json
+from gitdata.commands.grown import Growth, check_request, grow, source_of
 from gitdata.commands.intake import (
     Part,
     Request,
     check_finite,
     check_roles,
+    count_leaks,
     drop_or_count_known,
-    read_parts,
+    read_files,
     schema_of_parts,
+    split_by_fraction,
     stamp,
 )
+from gitdata.commands.known import ROW_FACTS, ROW_INDEX, Facts, Known, Source, read_known
 from gitdata.commands.records import Record, Say, silent
-from gitdata.commands.transfer import sidecar_bytes, sidecar_json
+from gitdata.commands.transfer import sidecar_json
 from gitdata.data import pointer, pointerfile
 from gitdata.data.chain import Chain, next_version
 from gitdata.data.pointer import Attachment, Directory, Extension, File
 from gitdata.data.schema import Schema
-from gitdata.errors import DataUnavailable, Mendable, TryAgain
+from gitdata.errors import Mendable
 from gitdata.repo import Repo
 from gitdata.snapshot import DATASETS, Snapshot
 from gitdata.storage.cache import Blob, directory_object
@@ -39,13 +44,20 @@ from gitdata.storage.cache import Blob, directory_object
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    import numpy as np
-    from numpy.typing import NDArray
 
-
-ROW_INDEX = "rows.u64"
 Copy = tuple[Blob, Callable[[], None]]  # what a file holds, and what gives its copy a place in the cache
-Source = tuple[File, Callable[[], None]]
+Stored = tuple[File, Callable[[], None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """An extension and its pointer; what its rows are beside those of the dataset. `path` None: nothing was to do."""
+
+    extension: Extension
+    path: Path | None
+    overlap: int = 0
+    leaks: Mapping[str, int] = field(default_factory=dict)
+    growth: Growth | None = None
 
 
 def add(repo: Repo, request: Request, say: Say = silent) -> Record:
@@ -70,6 +82,7 @@ def extend(repo: Repo, request: Request, say: Say = silent) -> Record:
     """A new extension on the heads of a dataset, or on the parents named."""
     repo.require_work_tree("extend")
     repo.require_initialised()
+    check_request(request)
     snapshot = repo.work_tree_snapshot()
     chain = snapshot.chain(request.dataset)
     if request.parents is None:
@@ -88,50 +101,45 @@ def _create(
         raise Mendable("The commit message is empty.", "Give one with -m, or leave -m out.")
     with ExitStack() as stack:
         copies = _copy_beside(repo, request, stack)
-        extension, path, overlap = _make(repo, request, snapshot, chain, parents, copies, stack, say)
-    return _record(repo, request, chain, extension, path, overlap)
+        made = _make(repo, request, snapshot, chain, parents, copies, stack, say)
+    return _record(repo, request, chain, made)
 
 
 def _make(
     repo: Repo, request: Request, snapshot: Snapshot, chain: Chain, parents: tuple[str, ...],
     copies: Mapping[Path, Future[Copy]], stack: ExitStack, say: Say,
-) -> tuple[Extension, Path, int]:  # fmt: skip
-    """The extension, its pointer, and how many of its rows were known already."""
+) -> Made:  # fmt: skip
     inputs, outputs = _roles(request, chain, parents)
-    parts = read_parts(request, _parent_schema(repo, chain, parents), inputs, outputs)
-    check_roles(parts, inputs, outputs)
-    roles = _declared_roles(snapshot, request.dataset, parts[0].table.schema.names)
-    check_finite(parts, roles | dict.fromkeys(inputs, "input") | dict.fromkeys(outputs, "output"))
-    overlap = drop_or_count_known(request, parts, _known_rows(repo, request, chain, parents, say))
+    request = replace(request, inputs=inputs, outputs=outputs)
+    read = partial(_read, snapshot=snapshot, schema=_parent_schema(repo, chain, parents))
+    live = chain.ordered(chain.live_part(parents))
+    known = read_known(repo, live, required=request.dedupe or request.grown is not None, say=say)
+    growth, replaces = None, ()
+    if request.grown is None:
+        parts = read(request)
+    else:
+        parts, growth = grow(repo, request, known, [e.id for e in live], read, stack, say)
+        if not growth.new and len(parts) == 1:
+            return _unchanged(repo, request, chain, parents, growth)
+        if growth.replaces:
+            parents, replaces = (), parents
+    parts = split_by_fraction(request, parts)
+    overlap = drop_or_count_known(request, parts, known.digests[:0] if replaces else known.digests)
     parts = [part for part in parts if part.rows]
     if not parts:
         raise Mendable(f"Every row is already in '{request.dataset}': there is nothing to add.", "Nothing was changed.")
-    trains = any(part.split == "train" for part in parts)
-    version = _version(request, chain, parents, trains=trains)
-    sources = _materialise(repo, parts, copies, stack)
-    if (same := _identical(request, chain, parents, sources)) is not None:
+    leaks = _leaks(request, chain, parts, known)
+    draft = _draft(request, chain, parents, replaces, parts)
+    stored = _materialise(repo, parts, copies, stack)
+    source = growth.source if growth else _source(request, parents, parts)
+    if (same := _identical(request, chain, draft, stored)) is not None:
         lost = bool(repo.missing_from_cache(same))
         if lost:  # the files are at hand, so what this clone lost of them is put back
-            _store(repo, replace(same, schema=schema_of_parts(parts), sidecars=()), parts, sources)
-        return same, _finish_or_refuse(repo, request, same, was_lost=lost), 0
-    say(f"Storing {len(sources)} files.")
-    draft = Extension(
-        dataset=request.dataset,
-        version=version,
-        parents=parents,
-        test_policy=request.test_policy,
-        replaces=(),
-        listing="",
-        rows=(),
-        files=(),
-        schema=schema_of_parts(parts),
-        sidecars=(),
-        directory=Directory("0" * 32, 0, 0),
-        inputs=inputs,
-        outputs=outputs,
-    )
-    extension = _store(repo, draft, parts, sources)
-    return extension, _write_pointer(repo, extension, request.message), overlap
+            _store(repo, replace(same, schema=draft.schema, sidecars=()), parts, stored, source)
+        return Made(same, _finish_or_refuse(repo, request, same, was_lost=lost), leaks=leaks, growth=growth)
+    say(f"Storing {len(stored)} files.")
+    extension = _store(repo, draft, parts, stored, source)
+    return Made(extension, _write_pointer(repo, extension, request.message), overlap, leaks, growth)
 
 
 def _copy_beside(repo: Repo, request: Request, stack: ExitStack) -> dict[Path, Future[Copy]]:
@@ -139,7 +147,7 @@ def _copy_beside(repo: Repo, request: Request, stack: ExitStack) -> dict[Path, F
     from concurrent.futures import ThreadPoolExecutor
 
     parts = [part for part in (request.test, request.validation) if part is not None]
-    if request.dedupe or not all(Path(part).is_file() for part in parts):
+    if request.dedupe or request.grown is not None or not all(Path(part).is_file() for part in parts):
         return {}  # only chosen rows will be stored
     copied = stack.enter_context(ExitStack())
     beside = stack.enter_context(ThreadPoolExecutor(1))
@@ -149,10 +157,7 @@ def _copy_beside(repo: Repo, request: Request, stack: ExitStack) -> dict[Path, F
 
 def _finish_or_refuse(repo: Repo, request: Request, same: Extension, *, was_lost: bool) -> Path:
     """What a killed run had not staged, or not committed, is; else Mendable: there is nothing to add."""
-    path = f"{DATASETS}/{same.dataset}/{same.stem}.dvc"
-    staged = repo.git.try_text("ls-files", "--error-unmatch", "--", path) is not None
-    committed = repo.git.try_text("cat-file", "-e", f"HEAD:{path}") is not None
-    if staged and (committed or request.message is None):
+    if _is_finished(repo, request, same):
         raise Mendable(
             f"These files are already in '{same.dataset}', as version {same.version} ({same.short}).",
             "What was missing of them in the cache is back." if was_lost else "Nothing was changed.",
@@ -160,15 +165,41 @@ def _finish_or_refuse(repo: Repo, request: Request, same: Extension, *, was_lost
     return _write_pointer(repo, same, request.message)
 
 
-def _record(repo: Repo, request: Request, chain: Chain, extension: Extension, path: Path, overlap: int) -> Record:
+def _is_finished(repo: Repo, request: Request, extension: Extension) -> bool:
+    """Whether a pointer is staged and, if a message was given, committed."""
+    path = f"{DATASETS}/{extension.dataset}/{extension.stem}.dvc"
+    staged = repo.git.try_text("ls-files", "--error-unmatch", "--", path) is not None
+    committed = repo.git.try_text("cat-file", "-e", f"HEAD:{path}") is not None
+    return staged and (committed or request.message is None)
+
+
+def _unchanged(repo: Repo, request: Request, chain: Chain, parents: Iterable[str], growth: Growth) -> Made:
+    """A grown file without a new row: nothing is to do, but to finish what a killed run made of this file."""
+    heads = [chain.extensions[parent] for parent in parents]
+    name = request.files[0].name
+    for head in heads:
+        is_of_file = any(file.path == name for file in repo.files_of(head))
+        if is_of_file and not _is_finished(repo, request, head):
+            return Made(head, _write_pointer(repo, head, request.message), growth=growth)
+    return Made(heads[0], None, growth=growth)
+
+
+def _record(repo: Repo, request: Request, chain: Chain, made: Made) -> Record:
+    extension = made.extension
+    if made.path is None:
+        fields = {"dataset": extension.dataset, "rows": dict(extension.rows), "version": extension.version}
+        return Record("unchanged", extension.id, fields | {"grown": made.growth and made.growth.record()})
     return Record(
         "extension",
         extension.id,
         {
             "dataset": extension.dataset,
-            "known_rows": overlap,
+            "grown": made.growth and made.growth.record(),
+            "known_rows": made.overlap,
+            "leaks": dict(made.leaks),
             "parents": [chain.extensions[parent].stem for parent in extension.parents],
-            "pointer": path.relative_to(repo.top).as_posix(),
+            "pointer": made.path.relative_to(repo.top).as_posix(),
+            "replaces": [chain.extensions[old].stem for old in extension.replaces],
             "rows": dict(extension.rows),
             "version": extension.version,
             "committed": request.message is not None,
@@ -215,21 +246,49 @@ def _declared_roles(snapshot: Snapshot, dataset: str, fields: Iterable[str]) -> 
     return roles
 
 
-def _known_rows(repo: Repo, request: Request, chain: Chain, parents: Iterable[str], say: Say) -> NDArray[np.uint64]:
-    """The row indexes of the closure, fetched if need be; only `dedupe` cannot do without them."""
-    import numpy as np
+def _read(request: Request, snapshot: Snapshot, schema: Schema | None) -> list[Part]:
+    """The files of a request, checked against what models make of their fields."""
+    parts = read_files(request, schema)
+    check_roles(parts, request.inputs, request.outputs)
+    roles = _declared_roles(snapshot, request.dataset, parts[0].table.schema.names)
+    check_finite(parts, roles | dict.fromkeys(request.inputs, "input") | dict.fromkeys(request.outputs, "output"))
+    return parts
 
-    from gitdata.data import rows
 
-    known = [np.empty(0, np.uint64)]
-    for extension in chain.ordered(chain.live_part(parents)):
-        try:
-            known.append(rows.read_index(sidecar_bytes(repo, extension, ROW_INDEX)))
-        except (DataUnavailable, TryAgain) as error:
-            if request.dedupe:
-                raise
-            say(f"Rows were not compared with those of {extension.stem}: {error.message}")
-    return np.unique(np.concatenate(known))
+def _leaks(request: Request, chain: Chain, parts: Sequence[Part], known: Known) -> dict[str, int]:
+    """Test rows among train rows and train rows among test rows, those of the live closure included."""
+    ids = {file.extension.id for file in known.files}
+    tested = chain.contributing(ids, "test") if request.test_policy == "add" else ()
+    return count_leaks(parts, known.of("train"), known.of("test", {extension.id for extension in tested}))
+
+
+def _draft(
+    request: Request, chain: Chain, parents: tuple[str, ...], replaces: tuple[str, ...], parts: Sequence[Part]
+) -> Extension:
+    """The extension to be made, but for its files."""
+    return Extension(
+        dataset=request.dataset,
+        version=_version(request, chain, parents, trains=any(part.split == "train" for part in parts)),
+        parents=parents,
+        test_policy=request.test_policy,
+        replaces=replaces,
+        listing="",
+        rows=(),
+        files=(),
+        schema=schema_of_parts(parts),
+        sidecars=(),
+        directory=Directory("0" * 32, 0, 0),
+        inputs=request.inputs,
+        outputs=request.outputs,
+    )
+
+
+def _source(request: Request, parents: Sequence[str], parts: Sequence[Part]) -> Source | None:
+    """The file that a base is made of, if all its rows come from that one, and all of its rows are there."""
+    together = [part for part in parts if not part.apart]
+    if parents or len(request.files) != 1 or sum(part.rows for part in together) != together[0].table.rows:
+        return None
+    return source_of(request.files[0], together[0].table.rows, ())
 
 
 def _version(request: Request, chain: Chain, parents: Iterable[str], *, trains: bool) -> str:
@@ -245,11 +304,15 @@ def _version(request: Request, chain: Chain, parents: Iterable[str], *, trains: 
     return request.version
 
 
-def _identical(request: Request, chain: Chain, parents: Iterable[str], sources: Sequence[Source]) -> Extension | None:
-    """The extension of the closure, or the one that would be made, that holds these very files."""
-    listing = pointer.listing_digest(file for file, _ in sources)
-    own = pointer.extension_id(request.dataset, parents, request.test_policy, (), listing)
-    for id in sorted(chain.closure(parents) | ({own} & chain.extensions.keys())):
+def _identical(request: Request, chain: Chain, draft: Extension, stored: Sequence[Stored]) -> Extension | None:
+    """The extension of the closure, or the one that would be made, that holds these very files.
+
+    Of a grown file rows may come that stood in it before: then only the very extension counts.
+    """
+    listing = pointer.listing_digest(file for file, _ in stored)
+    own = replace(draft, listing=listing).id
+    closure = chain.closure(draft.parents) if request.grown is None else frozenset()
+    for id in sorted(closure | ({own} & chain.extensions.keys())):
         extension = chain.extensions[id]
         if extension.listing == listing and (id == own or id not in chain.retracted | chain.lost):
             return extension
@@ -261,7 +324,7 @@ def _identical(request: Request, chain: Chain, parents: Iterable[str], sources: 
 
 def _materialise(
     repo: Repo, parts: Sequence[Part], copies: Mapping[Path, Future[Copy]], stack: ExitStack
-) -> list[Source]:
+) -> list[Stored]:
     """The data files as they will be stored: copied and hashed, but without their place; chosen rows in new files."""
     from gitdata.data import formats
 
@@ -284,13 +347,16 @@ def _materialise(
     return sources
 
 
-def _store(repo: Repo, draft: Extension, parts: Sequence[Part], sources: Sequence[Source]) -> Extension:
+def _store(
+    repo: Repo, draft: Extension, parts: Sequence[Part], stored: Sequence[Stored], source: Source | None
+) -> Extension:
     """Put the files and their sidecars into the cache; the extension that names them."""
-    for _, place in sources:
+    for _, place in stored:
         place()
-    files = tuple(sorted(file for file, _ in sources))
+    files = tuple(sorted(file for file, _ in stored))
     draft = replace(draft, files=files, listing=pointer.listing_digest(files), rows=pointer.row_counts(files))
-    sidecars = [_sidecar(repo, ROW_INDEX, _index(parts, files))]
+    index, facts = _row_sidecars(parts, files, source)
+    sidecars = [_sidecar(repo, ROW_INDEX, index), _sidecar(repo, ROW_FACTS, facts)]
     slim = pointerfile.fit_inline(replace(draft, sidecars=tuple(sidecars)))
     if slim.schema is None:
         assert draft.schema is not None
@@ -306,11 +372,15 @@ def _store(repo: Repo, draft: Extension, parts: Sequence[Part], sources: Sequenc
     return replace(slim, sidecars=tuple(sorted(sidecars)), directory=directory)
 
 
-def _index(parts: Sequence[Part], files: Sequence[File]) -> bytes:
+def _row_sidecars(parts: Sequence[Part], files: Sequence[File], source: Source | None) -> tuple[bytes, bytes]:
+    """The row index, and what confirms it."""
     from gitdata.data import rows
 
     by_place = {f"{part.split}/{part.source.name}": part for part in parts}
-    return b"".join(rows.index(by_place[file.place].digests) for file in files)
+    listed = [by_place[file.place] for file in files]
+    apart = tuple(file.place for file, part in zip(files, listed, strict=True) if part.apart)
+    facts = Facts(tuple(rows.content(part.full) for part in listed), apart, source)
+    return b"".join(rows.index(part.digests) for part in listed), facts.encode()
 
 
 def _sidecar(repo: Repo, name: str, content: bytes) -> Attachment:

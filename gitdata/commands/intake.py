@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gitdata.commands.rowsource import count
 from gitdata.data import pointer
@@ -23,11 +23,15 @@ if TYPE_CHECKING:
     from gitdata.data.formats import Table
 
 
+Corrections = Literal["refuse", "append-only-new", "replace"]
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What a person asks for. `test` and `validation` hold a file or a fraction of the rows, as text.
 
-    `parents` None: the heads. `inputs` and `outputs` name fields; without them an extension has its parents'.
+    `parents` None: the heads. `inputs` and `outputs` name fields; without them an extension has its parents'. `grown`:
+    the one file is the whole grown data set, and this is what to do where it corrects rows.
     """
 
     dataset: str
@@ -41,24 +45,28 @@ class Request:
     parents: tuple[str, ...] | None = None
     test_policy: Policy = "add"
     dedupe: bool = False
+    grown: Corrections | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
     """What one pass over the rows of a file found.
 
-    `digests`: of each row over all fields, the first 64 bits; `keys`: the same over the fields that splits go by.
-    `not_finite`: of a field of floats with such values, in how many rows and which is the first.
+    `full`: the digest of each row over all fields, shape (rows, 2); `keys`: the first 64 bits of that over the fields
+    that splits go by. `not_finite`: of a field of floats with such values, in how many rows and which is the first.
     """
 
-    digests: NDArray[np.uint64]
+    full: NDArray[np.uint64]
     keys: NDArray[np.uint64]
     not_finite: Mapping[str, tuple[int, int]]
 
 
 @dataclass(slots=True)
 class Part:
-    """Rows of one source file for one split; `keep` None: the whole file, byte for byte."""
+    """Rows of one source file for one split; `keep` None: the whole file, byte for byte.
+
+    `apart`: a test or validation file of its own, not a part of a file with train rows.
+    """
 
     source: Path
     split: str
@@ -66,26 +74,32 @@ class Part:
     scan: Scan
     keep: np.ndarray[Any, Any] | None = None
     found: tuple[int, int] = field(default=(0, 0))
+    apart: bool = False
 
     @property
     def rows(self) -> int:
         return self.table.rows if self.keep is None else int(self.keep.sum())
 
     @property
+    def full(self) -> NDArray[np.uint64]:
+        """The digests of the rows of this part: shape (rows, 2)."""
+        return self.scan.full if self.keep is None else self.scan.full[self.keep]
+
+    @property
     def digests(self) -> NDArray[np.uint64]:
-        """Of the rows of this part."""
-        return self.scan.digests if self.keep is None else self.scan.digests[self.keep]
+        """The first 64 bits of them."""
+        return self.full[:, 0]
 
 
-def read_parts(
-    request: Request, schema: Schema | None, inputs: tuple[str, ...], outputs: tuple[str, ...]
-) -> list[Part]:
-    """The files of a request as parts of splits. Raises Mendable where they cannot be read, or do not fit."""
-    by_inputs = _Keys(inputs, outputs, any(_is_fraction(f) for f in (request.test, request.validation)))
+def read_files(request: Request, schema: Schema | None) -> list[Part]:
+    """The files of a request, a part each. Raises Mendable where they cannot be read, or do not fit."""
+    fractions = any(_is_fraction(wanted) for wanted in (request.test, request.validation))
+    by_inputs = _Keys(request.inputs, request.outputs, fractions)
     parts = [_read(path, "train", schema, by_inputs) for path in request.files]
     for split, wanted in (("test", request.test), ("validation", request.validation)):
-        if wanted is not None and (fraction := _fraction(split, wanted)) is None:
-            parts.append(_read(Path(wanted), split, schema or (schema_of_parts(parts) if parts else None), None))
+        if wanted is not None and _fraction(split, wanted) is None:
+            part = _read(Path(wanted), split, schema or (schema_of_parts(parts) if parts else None), None)
+            parts.append(replace(part, apart=True))
     if not parts:
         raise Mendable(
             "There is no file to take rows from.",
@@ -93,6 +107,11 @@ def read_parts(
         )
     for other in parts[1:]:
         _refuse_differences(parts[0], other)
+    return parts
+
+
+def split_by_fraction(request: Request, parts: list[Part]) -> list[Part]:
+    """Parts of the splits that a request names by a fraction of its train rows, taken out of those."""
     for split, wanted in (("test", request.test), ("validation", request.validation)):
         if wanted is not None and (fraction := _fraction(split, wanted)) is not None:
             parts = [piece for part in parts for piece in _split(part, split, fraction)]
@@ -135,12 +154,12 @@ def _scan(table: Table, fields: Sequence[str]) -> Scan:
 
     from gitdata.data import rows
 
-    digests, keys = np.empty(table.rows, np.uint64), np.empty(table.rows if fields else 0, np.uint64)
+    full, keys = np.empty((table.rows, 2), np.uint64), np.empty(table.rows if fields else 0, np.uint64)
     not_finite: dict[str, tuple[int, int]] = {}
     start = 0
     for columns in table.blocks():
         stop = start + count(columns)
-        digests[start:stop] = rows.digests(columns)[:, 0]
+        full[start:stop] = rows.digests(columns)
         if fields:
             keys[start:stop] = rows.digests(columns, fields)[:, 0]
         for name, column in columns.items():
@@ -149,7 +168,7 @@ def _scan(table: Table, fields: Sequence[str]) -> Scan:
                 before, first = not_finite.get(name, (0, start + int(bad.argmax())))
                 not_finite[name] = before + int(bad.sum()), first
         start = stop
-    return Scan(digests, keys, not_finite)
+    return Scan(full, keys, not_finite)
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -262,3 +281,19 @@ def drop_or_count_known(request: Request, parts: list[Part], seen: NDArray[np.ui
             keep[np.flatnonzero(keep)[~fresh]] = False
             part.keep = keep
     return doubles
+
+
+def count_leaks(parts: Sequence[Part], train: NDArray[np.uint64], test: NDArray[np.uint64]) -> dict[str, int]:
+    """How many test rows stand among train rows, and train rows among test rows: in the dataset, or here.
+
+    `train`, `test`: the digests of the rows that models of the dataset are trained and tested on.
+    """
+    import numpy as np
+
+    own = {split: [part.digests for part in parts if part.split == split] for split in ("train", "test")}
+    among = {"train": np.concatenate([train, *own["train"]]), "test": np.concatenate([test, *own["test"]])}
+
+    def standing(split: str, other: str) -> int:
+        return sum(int(np.isin(digests, among[other]).sum()) for digests in own[split])
+
+    return {"test_rows_in_train": standing("test", "train"), "train_rows_in_test": standing("train", "test")}

@@ -88,6 +88,19 @@ def subset(source: Path, keep: NDArray[np.bool_], target: Path) -> None:
     (csvfile if source.suffix.lower() in csvfile.SUFFIXES else hdf5file).subset(source, keep, target)
 
 
+def grows_by_bytes(path: Path) -> bool:
+    """Whether a file of this format that got more rows may begin with the very bytes that it was before."""
+    return path.suffix.lower() in csvfile.SUFFIXES
+
+
+def tail(source: Path, size: int, target: Path) -> bool:
+    """Write the rows after the first `size` bytes of a file that grows by bytes to `target`, as `subset` would.
+
+    False where no row can be read there without those before it.
+    """
+    return csvfile.tail(source, size, target)
+
+
 def _require_readable(path: Path) -> None:
     if any("\udc80" <= character <= "\udcff" for character in str(path)):  # how Python holds bytes that are no text
         raise Mendable(f"The name of '{path}' is not UTF-8.", "Rename it.")

@@ -313,10 +313,19 @@ def _pieces(source: IO[bytes], length: int = CHUNK, buffers: int = 1) -> Iterato
         while piece := reader.read(length):
             yield memoryview(piece)
         return
+    length = min(length, max(1, _left(source)))  # most blobs are small, and large buffers take time to make
     for buffer in cycle([memoryview(bytearray(length)) for _ in range(buffers)]):
         if not (read := reader.readinto(buffer)):
             return
         yield buffer[:read]
+
+
+def _left(source: IO[bytes]) -> int:
+    """Bytes between where a stream stands and its end."""
+    here = source.tell()
+    end = source.seek(0, os.SEEK_END)
+    source.seek(here)
+    return end - here
 
 
 def _clone(source: IO[bytes], staged: durable.Staged) -> bool:

@@ -268,14 +268,15 @@ def drop_or_count_known(request: Request, parts: list[Part], seen: NDArray[np.ui
     """How many rows stand in the closure already or repeat here; with `dedupe` they are left out."""
     import numpy as np
 
-    doubles = 0
+    doubles, before = 0, [seen]
     for part in parts:
         own = part.digests
-        first = np.zeros(len(own), bool)
-        first[np.unique(own, return_index=True)[1]] = True
-        fresh = first & ~np.isin(own, seen)
+        fresh = np.zeros(len(own), bool)
+        fresh[np.unique(own, return_index=True)[1]] = True
+        for digests in before:
+            fresh &= ~np.isin(own, digests)
         doubles += int((~fresh).sum())
-        seen = np.union1d(seen, own)
+        before.append(own)
         if request.dedupe and not fresh.all():
             keep = np.ones(part.table.rows, bool) if part.keep is None else part.keep.copy()
             keep[np.flatnonzero(keep)[~fresh]] = False

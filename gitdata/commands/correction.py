@@ -191,8 +191,9 @@ def _change(name: str, old: Any, new: Any) -> str:
     import numpy as np
 
     if np.ndim(old):
-        at = tuple(int(n[0]) for n in np.nonzero(np.asarray(old != new)))
-        return _change(f"{name}[{', '.join(map(str, at))}]", old[at], new[at]) if at else name
+        differs = np.asarray((old != new) & ~((old != old) & (new != new)))  # one NaN is like another
+        at = tuple(int(axis[0]) for axis in np.nonzero(differs))
+        return _change(f"{name}[{', '.join(map(str, at))}]", old[at], new[at])
     before, after = _shown(old), _shown(new)
     if before == after:  # the difference lies behind what is shown
         before, after = (f"{value!r}" if isinstance(value, str) else str(value) for value in (old, new))

@@ -16,20 +16,20 @@ from typing import TYPE_CHECKING
 
 from gitdata import durable
 from gitdata.canonical import readable_json
-from gitdata.commands.grown import Growth, check_request, grow, source_of
+from gitdata.commands.grown import Growth, base_source, check_request, grow, require_test_rows
 from gitdata.commands.intake import (
     Part,
     Request,
     check_finite,
     check_roles,
-    count_leaks,
     drop_or_count_known,
     read_files,
     schema_of_parts,
     split_by_fraction,
     stamp,
 )
-from gitdata.commands.known import ROW_FACTS, ROW_INDEX, Facts, Known, Source, read_known
+from gitdata.commands.known import ROW_FACTS, ROW_INDEX, Source, nothing_known, read_known, row_sidecars
+from gitdata.commands.leaks import leaks_of
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.transfer import sidecar_json
 from gitdata.data import pointer, pointerfile
@@ -121,17 +121,18 @@ def _make(
         parts, growth = grow(repo, request, known, [e.id for e in live], read, stack, say)
         if not growth.new and len(parts) == 1:
             return _unchanged(repo, request, chain, parents, growth)
-        if growth.replaces:
-            parents, replaces = (), parents
     parts = split_by_fraction(request, parts)
-    overlap = drop_or_count_known(request, parts, known.digests[:0] if replaces else known.digests)
+    if growth and growth.replaces:
+        require_test_rows(request, parts, known)
+        parents, replaces, known = (), parents, nothing_known()
+    overlap = drop_or_count_known(request, parts, known.digests)
     parts = [part for part in parts if part.rows]
     if not parts:
         raise Mendable(f"Every row is already in '{request.dataset}': there is nothing to add.", "Nothing was changed.")
-    leaks = _leaks(request, chain, parts, known)
+    leaks = leaks_of(request, chain, parts, known)
     draft = _draft(request, chain, parents, replaces, parts)
     stored = _materialise(repo, parts, copies, stack)
-    source = growth.source if growth else _source(request, parents, parts)
+    source = growth.source if growth else base_source(request, parents, parts, [file for file, _ in stored])
     if (same := _identical(request, chain, draft, stored)) is not None:
         lost = bool(repo.missing_from_cache(same))
         if lost:  # the files are at hand, so what this clone lost of them is put back
@@ -255,13 +256,6 @@ def _read(request: Request, snapshot: Snapshot, schema: Schema | None) -> list[P
     return parts
 
 
-def _leaks(request: Request, chain: Chain, parts: Sequence[Part], known: Known) -> dict[str, int]:
-    """Test rows among train rows and train rows among test rows, those of the live closure included."""
-    ids = {file.extension.id for file in known.files}
-    tested = chain.contributing(ids, "test") if request.test_policy == "add" else ()
-    return count_leaks(parts, known.of("train"), known.of("test", {extension.id for extension in tested}))
-
-
 def _draft(
     request: Request, chain: Chain, parents: tuple[str, ...], replaces: tuple[str, ...], parts: Sequence[Part]
 ) -> Extension:
@@ -281,14 +275,6 @@ def _draft(
         inputs=request.inputs,
         outputs=request.outputs,
     )
-
-
-def _source(request: Request, parents: Sequence[str], parts: Sequence[Part]) -> Source | None:
-    """The file that a base is made of, if all its rows come from that one, and all of its rows are there."""
-    together = [part for part in parts if not part.apart]
-    if parents or len(request.files) != 1 or sum(part.rows for part in together) != together[0].table.rows:
-        return None
-    return source_of(request.files[0], together[0].table.rows, ())
 
 
 def _version(request: Request, chain: Chain, parents: Iterable[str], *, trains: bool) -> str:
@@ -355,7 +341,7 @@ def _store(
         place()
     files = tuple(sorted(file for file, _ in stored))
     draft = replace(draft, files=files, listing=pointer.listing_digest(files), rows=pointer.row_counts(files))
-    index, facts = _row_sidecars(parts, files, source)
+    index, facts = row_sidecars(parts, files, source)
     sidecars = [_sidecar(repo, ROW_INDEX, index), _sidecar(repo, ROW_FACTS, facts)]
     slim = pointerfile.fit_inline(replace(draft, sidecars=tuple(sidecars)))
     if slim.schema is None:
@@ -370,17 +356,6 @@ def _store(
     total = sum(place.size or 0 for place in places.values())
     directory = Directory(blob.md5.removesuffix(".dir"), total, len(places))
     return replace(slim, sidecars=tuple(sorted(sidecars)), directory=directory)
-
-
-def _row_sidecars(parts: Sequence[Part], files: Sequence[File], source: Source | None) -> tuple[bytes, bytes]:
-    """The row index, and what confirms it."""
-    from gitdata.data import rows
-
-    by_place = {f"{part.split}/{part.source.name}": part for part in parts}
-    listed = [by_place[file.place] for file in files]
-    apart = tuple(file.place for file, part in zip(files, listed, strict=True) if part.apart)
-    facts = Facts(tuple(rows.content(part.full) for part in listed), apart, source)
-    return b"".join(rows.index(part.digests) for part in listed), facts.encode()
 
 
 def _sidecar(repo: Repo, name: str, content: bytes) -> Attachment:

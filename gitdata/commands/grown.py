@@ -18,6 +18,7 @@ from gitdata.commands.correction import Told, correction_lines, stored_table, te
 from gitdata.commands.intake import Part, Request, stamp
 from gitdata.commands.known import Known, KnownFile, Source, live_digest
 from gitdata.commands.records import Say
+from gitdata.data.pointer import File
 from gitdata.errors import DataUnavailable, Mendable
 from gitdata.repo import Repo
 
@@ -126,6 +127,27 @@ def source_of(path: Path, rows: int, live: Sequence[str]) -> Source | None:
     return Source(whole, found[0], rows, live_digest(live))
 
 
+def base_source(
+    request: Request, parents: Sequence[str], parts: Sequence[Part], files: Sequence[File]
+) -> Source | None:
+    """The file that a base is made of, if all its rows come from that one, and all of its rows are there.
+
+    `files`: the parts as they are stored; a whole one was hashed along the way.
+    """
+    from gitdata.data import formats
+
+    together = [part for part in parts if not part.apart]
+    if parents or len(request.files) != 1 or not together:
+        return None
+    first, (path,) = together[0], request.files
+    if sum(part.rows for part in together) != first.table.rows or not formats.grows_by_bytes(path):
+        return None
+    if first.keep is not None:
+        return source_of(path, first.table.rows, ())
+    (whole,) = (file for file in files if file.split == first.split and file.path == path.name)
+    return Source(whole.sha256, whole.size, whole.rows, live_digest(()))
+
+
 def _refuse_changed(path: Path, found: tuple[int, int]) -> None:
     if stamp(path) != found:
         raise Mendable(f"'{path}' changed while it was read.", "Try again when nobody writes to it.")
@@ -217,4 +239,14 @@ def _require_decision(request: Request, told: Told, new: int) -> None:
             f"'{request.files[0]}' corrects what '{request.dataset}' holds: {told_lines}",
             f"Nothing was changed. With --append-only-new the {new} rows of the file that the dataset lacks are stored "
             "beside the old ones; with --replace the whole file becomes a new base that takes the place of the heads.",
+        )
+
+
+def require_test_rows(request: Request, parts: Sequence[Part], known: Known) -> None:
+    """Raises Mendable where a new generation would do without the test rows that there are, and nobody says so."""
+    tested = len(known.of("test"))
+    if tested and request.test_policy != "drop" and not any(part.split == "test" for part in parts):
+        raise Mendable(
+            f"What '{request.files[0]}' is to replace has {tested} test rows; the file alone brings none.",
+            "Name them with --test FILE or --test FRACTION, or go without: --test-policy drop.",
         )

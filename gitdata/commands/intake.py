@@ -282,19 +282,3 @@ def drop_or_count_known(request: Request, parts: list[Part], seen: NDArray[np.ui
             keep[np.flatnonzero(keep)[~fresh]] = False
             part.keep = keep
     return doubles
-
-
-def count_leaks(parts: Sequence[Part], train: NDArray[np.uint64], test: NDArray[np.uint64]) -> dict[str, int]:
-    """How many test rows stand among train rows, and train rows among test rows: in the dataset, or here.
-
-    `train`, `test`: the digests of the rows that models of the dataset are trained and tested on.
-    """
-    import numpy as np
-
-    own = {split: [part.digests for part in parts if part.split == split] for split in ("train", "test")}
-    among = {"train": np.concatenate([train, *own["train"]]), "test": np.concatenate([test, *own["test"]])}
-
-    def standing(split: str, other: str) -> int:
-        return sum(int(np.isin(digests, among[other]).sum()) for digests in own[split])
-
-    return {"test_rows_in_train": standing("test", "train"), "train_rows_in_test": standing("train", "test")}

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gitdata.canonical import digest, readable_json
+from gitdata.commands.intake import Part
 from gitdata.commands.records import Say, silent
 from gitdata.commands.transfer import fetch_blobs
 from gitdata.data.pointer import SIDECAR, Extension, File
@@ -109,6 +110,12 @@ class Known:
         return Known(np.concatenate(digests), tuple(kept), self.sources)
 
 
+def nothing_known() -> Known:
+    import numpy as np
+
+    return Known(np.empty(0, np.uint64), ())
+
+
 def live_digest(ids: Collection[str]) -> str:
     """What a source names the other live extensions by."""
     return digest(sorted(ids))
@@ -156,3 +163,14 @@ def _read(repo: Repo, extension: Extension) -> tuple[NDArray[np.uint64], Facts |
             "It was made by something else; make the extension anew.",
         )
     return rows.read_index(index), facts
+
+
+def row_sidecars(parts: Sequence[Part], files: Sequence[File], source: Source | None) -> tuple[bytes, bytes]:
+    """The row index, and what confirms it."""
+    from gitdata.data import rows
+
+    by_place = {f"{part.split}/{part.source.name}": part for part in parts}
+    listed = [by_place[file.place] for file in files]
+    apart = tuple(file.place for file, part in zip(files, listed, strict=True) if part.apart)
+    facts = Facts(tuple(rows.content(part.full) for part in listed), apart, source)
+    return b"".join(rows.index(part.digests) for part in listed), facts.encode()

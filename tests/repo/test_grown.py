@@ -189,6 +189,32 @@ def test_what_was_made_in_parallel_on_a_replaced_extension_stays(clone: Clone, w
     assert len(heads(clone)) == 2
 
 
+def test_a_new_generation_does_not_lose_the_test_rows_unnoticed(clone: Clone, write: Write) -> None:
+    lines = [f"{n},{n * n}\n" for n in range(100)]
+    take(clone, write("x.csv", "a,b\n" + "".join(lines)), test="0.2", inputs=("a",))
+    path = write("x.csv", "a,b\n" + "".join([*lines[:40], "40,-1\n", *lines[41:]]))
+    with pytest.raises(Mendable, match=r"test rows; the file alone brings none"):
+        take(clone, path, "replace")
+    (before,) = heads(clone)
+    record = take(clone, path, "replace", test="0.2")
+    assert record["rows"] == dict(before.rows)  # the same inputs, the same split
+    assert record["leaks"] == {"test_rows_in_train": 0, "train_rows_in_test": 0}
+    assert record["known_rows"] == 0
+
+
+def test_a_change_within_rows_of_several_values_is_shown(clone: Clone, tmp_path: Path) -> None:
+    path, values = tmp_path / "x.h5", np.arange(12.0).reshape(4, 3)
+    values[2, 0] = np.nan
+    for step in range(2):
+        values[2, 1] += step
+        with h5py.File(path, "w") as file:
+            file["number"], file["curve"] = np.arange(4), values
+        if step == 0:
+            take(clone, path)
+    with pytest.raises(Mendable, match=r"number 2: curve\[1\] 7 → 8"):
+        take(clone, path)
+
+
 # --- appends -------------------------------------------------------------------------------------------------
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from gitdata.canonical import readable_json
 from gitdata.data import pointer, pointerfile
-from gitdata.data.chain import Chain, missing_parents
+from gitdata.data.chain import Chain, missing_parents, missing_replaced
 from gitdata.data.checked import PointerError
 from gitdata.data.ledger import Entry, Ledger, LedgerError, decode_verdict
 from gitdata.data.pointer import Extension
@@ -119,9 +119,9 @@ def snapshot_of(commit: str | None, files: Mapping[str, bytes], search: Search) 
 
 
 def _chain(dataset: str, known: dict[str, Extension], retracted: frozenset[str], search: Search) -> Chain:
-    """The chain of a dataset; parents whose pointer was deleted are looked for in history."""
+    """The chain of a dataset; parents and replaced heads whose pointer was deleted are looked for in history."""
     lost: set[str] = set()
-    while missing := missing_parents(known):
+    while missing := missing_parents(known) | missing_replaced(known):
         found = 0
         for id in missing:
             for path, content in search(f"{DATASETS}/{dataset}/*-{id[: pointer.SHORT]}.dvc").items():

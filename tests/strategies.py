@@ -152,6 +152,19 @@ def chains(draw: st.DrawFn) -> Chain:
     return chain_of(*made, retracted=tuple(retracted))
 
 
+@st.composite
+def generations(draw: st.DrawFn) -> Chain:
+    """As `chains`, but an extension may take the place of some that were there before, as a base or not."""
+    made: list[Extension] = []
+    for number in range(draw(st.integers(2, 9))):
+        parents = draw(st.sets(st.sampled_from(made), max_size=2)) if made else set()
+        replaces = draw(st.sets(st.sampled_from(made), max_size=2)) if made and draw(st.booleans()) else set()
+        replaced = tuple(sorted(e.id for e in replaces))
+        made.append(extension(f"e{number}", *([] if replaces else parents), replaces=replaced))
+    retracted = draw(st.sets(st.sampled_from(made), max_size=2))
+    return chain_of(*made, retracted=tuple(retracted))
+
+
 def model_version(
     number: int, added: set[str], parent: Entry | None = None, restore: str = "r", **verdict: object
 ) -> Entry:

@@ -31,7 +31,7 @@ from gitdata.cli.shared import (
 from gitdata.errors import FINDINGS, Mendable
 
 if TYPE_CHECKING:
-    from gitdata.commands.intake import Request
+    from gitdata.commands.intake import Corrections, Request
     from gitdata.commands.records import Record
     from gitdata.data.pointer import Policy
     from gitdata.repo import Repo
@@ -64,6 +64,15 @@ def extend(
     dataset: Dataset,
     files: Files = None,
     parent: Annotated[list[str] | None, typer.Option("--parent", help="A version or id; default: the heads.")] = None,
+    grown: Annotated[
+        bool, typer.Option("--grown", help="FILE is the whole grown data set: store what is new.")
+    ] = False,
+    append_only_new: Annotated[
+        bool, typer.Option("--append-only-new", help="Where rows of a grown file changed: store what is new.")
+    ] = False,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Where rows of a grown file changed: it takes the place of the heads.")
+    ] = False,
     test: TestPart = None,
     validation: ValidationPart = None,
     test_policy: Annotated[str, typer.Option(help="The test rows of the parents: add, replace or drop.")] = "add",
@@ -89,6 +98,7 @@ def extend(
         message,
         parent,
         _policy(test_policy),
+        _corrections(grown, append_only_new, replace),
     )
     repo = open_repo()
     record = command.extend(repo, request, say)
@@ -263,6 +273,7 @@ def _request(
     message: str | None,
     parents: list[str] | None = None,
     test_policy: Policy = "add",
+    grown: Corrections | None = None,
 ) -> Request:
     from gitdata.commands.intake import Request
 
@@ -278,6 +289,7 @@ def _request(
         parents=tuple(parents) if parents else None,
         test_policy=test_policy,
         dedupe=dedupe,
+        grown=grown,
     )
 
 
@@ -291,6 +303,17 @@ def _policy(text: str) -> Policy:
     if text not in POLICIES:
         raise Mendable(f"--test-policy {text} is none of {', '.join(POLICIES)}.", "Choose one of them.")
     return text  # type: ignore[return-value]
+
+
+def _corrections(grown: bool, append_only_new: bool, replace: bool) -> Corrections | None:
+    """What to do with the corrections of a grown file; None where it is none."""
+    if append_only_new and replace:
+        raise Mendable("--append-only-new and --replace exclude each other.", "Choose one of them.")
+    if not grown:
+        if append_only_new or replace:
+            raise Mendable("--append-only-new and --replace are about a grown file.", "Give --grown besides.")
+        return None
+    return "append-only-new" if append_only_new else "replace" if replace else "refuse"
 
 
 def _splits(splits: list[str] | None) -> list[str]:

@@ -6,49 +6,57 @@ the repository and the cache as they were. Then: blobs, pointer, index, in this 
 
 from __future__ import annotations
 
-import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitdata import durable
-from gitdata.canonical import readable_json
+from gitdata.commands.grown import Growth, base_source, check_request, grow, require_test_rows
 from gitdata.commands.intake import (
     Part,
     Request,
     check_finite,
     check_roles,
     drop_or_count_known,
-    read_parts,
+    read_files,
     schema_of_parts,
-    stamp,
+    split_by_fraction,
 )
+from gitdata.commands.known import nothing_known, read_known
+from gitdata.commands.leaks import leaks_of
 from gitdata.commands.mixture import with_rows_or_opaque
 from gitdata.commands.order import reordered
 from gitdata.commands.records import Record, Say, silent
-from gitdata.commands.transfer import sidecar_bytes, sidecar_schema
+from gitdata.commands.storing import Copy, Stored, copy_beside, materialise, store
+from gitdata.commands.transfer import sidecar_schema
 from gitdata.data import pointer, pointerfile
 from gitdata.data.chain import Chain, next_version
-from gitdata.data.pointer import Attachment, Directory, Extension, File
+from gitdata.data.pointer import Directory, Extension
 from gitdata.data.schema import Schema
-from gitdata.errors import DataUnavailable, Mendable, TryAgain
+from gitdata.errors import Mendable
 from gitdata.repo import Repo
 from gitdata.snapshot import DATASETS, Snapshot
-from gitdata.storage.cache import Blob, directory_object, hash_file
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
 
-    import numpy as np
-    from numpy.typing import NDArray
 
+@dataclass(frozen=True, slots=True)
+class _Made:
+    """An extension and its pointer; what its rows are beside those of the dataset. `path` None: nothing was to do.
 
-ROW_INDEX = "rows.u64"
-STAGED_FILES = 64  # copies that are held open at once
-Copy = tuple[Blob, Callable[[], None]]  # what a file holds, and what gives its copy a place in the cache
-Source = tuple[File, Callable[[], None]]
+    `reordered`: the files with columns in another order.
+    """
+
+    extension: Extension
+    path: Path | None
+    known_rows: int = 0
+    leaks: Mapping[str, int] = field(default_factory=dict)
+    growth: Growth | None = None
+    reordered: Sequence[str] = ()
 
 
 def add(repo: Repo, request: Request, say: Say = silent) -> Record:
@@ -73,6 +81,7 @@ def extend(repo: Repo, request: Request, say: Say = silent) -> Record:
     """A new extension on the heads of a dataset, or on the parents named."""
     repo.require_work_tree("extend")
     repo.require_initialised()
+    check_request(request)
     snapshot = repo.work_tree_snapshot()
     chain = snapshot.chain(request.dataset)
     if request.parents is None:
@@ -90,19 +99,9 @@ def _create(
     if request.message is not None and not request.message.strip():
         raise Mendable("The commit message is empty.", "Give one with -m, or leave -m out.")
     with ExitStack() as stack:
-        copies = _copy_beside(repo, request, stack)
+        copies = copy_beside(repo, request, stack)
         made = _make(repo, request, snapshot, chain, parents, copies, stack, say)
     return _record(repo, request, chain, made)
-
-
-@dataclass(frozen=True, slots=True)
-class _Made:
-    """An extension, its pointer, how many of its rows were known, and the files with columns in another order."""
-
-    extension: Extension
-    path: Path
-    known_rows: int = 0
-    reordered: Sequence[str] = ()
 
 
 def _make(
@@ -110,64 +109,43 @@ def _make(
     copies: Mapping[Path, Future[Copy]], stack: ExitStack, say: Say,
 ) -> _Made:  # fmt: skip
     inputs, outputs = _roles(request, chain, parents)
-    parts = read_parts(request, _parent_schema(repo, chain, parents), inputs, outputs)
-    check_roles(parts, inputs, outputs)
-    roles = _declared_roles(snapshot, request.dataset, schema_of_parts(parts).names)
-    check_finite(parts, roles | dict.fromkeys(inputs, "input") | dict.fromkeys(outputs, "output"))
-    overlap = drop_or_count_known(request, parts, _known_rows(repo, request, chain, parents, say))
+    request = replace(request, inputs=inputs, outputs=outputs)
+    read = partial(_read, snapshot=snapshot, schema=_parent_schema(repo, chain, parents))
+    live = chain.ordered(chain.live_part(parents))
+    known = read_known(repo, live, required=request.dedupe or request.grown is not None, say=say)
+    growth, replaces, before = None, (), parents
+    if request.grown is None:
+        parts = read(request)
+    else:
+        parts, growth = grow(repo, request, known, [e.id for e in live], read, stack, say)
+        if not growth.new and len(parts) == 1:
+            return _unchanged(repo, request, chain, parents, growth)
+    parts = split_by_fraction(request, parts)
+    if growth and growth.replaces:
+        require_test_rows(request, parts, known)
+        parents, replaces, known = (), parents, nothing_known()
+    overlap = drop_or_count_known(request, parts, known.digests)
     parts = with_rows_or_opaque(parts)
     if not parts:
         raise Mendable(f"Every row is already in '{request.dataset}': there is nothing to add.", "Nothing was changed.")
-    trains = any(part.split == "train" for part in parts)
-    version = _version(request, chain, parents, trains=trains)
-    sources = _materialise(repo, parts, copies, stack)
-    if (same := _identical(request, chain, parents, sources)) is not None:
+    leaks = leaks_of(request, chain, parts, known)
+    draft = _draft(request, chain, parents, replaces, parts)
+    stored = materialise(repo, parts, copies, stack)
+    source = growth.source if growth else base_source(request, parents, parts, [file for file, _ in stored])
+    if (same := _identical(request, chain, draft, stored)) is not None:
         lost = bool(repo.missing_from_cache(same))
         if lost:  # the files are at hand, so what this clone lost of them is put back
-            _store(repo, replace(same, schema=schema_of_parts(parts), sidecars=()), parts, sources)
-        return _Made(same, _finish_or_refuse(repo, request, same, was_lost=lost))
-    say(f"Storing {len(sources)} file{'s' * (len(sources) != 1)}.")
-    draft = Extension(
-        dataset=request.dataset,
-        version=version,
-        parents=parents,
-        test_policy=request.test_policy,
-        replaces=(),
-        listing="",
-        rows=(),
-        files=(),
-        schema=schema_of_parts(parts),
-        sidecars=(),
-        directory=Directory("0" * 32, 0, 0),
-        inputs=inputs,
-        outputs=outputs,
-    )
-    extension = _store(repo, draft, parts, sources)
+            store(repo, replace(same, schema=draft.schema, sidecars=()), parts, stored, source)
+        return _Made(same, _finish_or_refuse(repo, request, same, was_lost=lost), leaks=leaks, growth=growth)
+    say(f"Storing {len(stored)} file{'s' * (len(stored) != 1)}.")
+    extension = store(repo, draft, parts, stored, source)
     path = _write_pointer(repo, extension, request.message)
-    return _Made(extension, path, overlap, reordered(repo, chain, parents, parts))
-
-
-def _copy_beside(repo: Repo, request: Request, stack: ExitStack) -> dict[Path, Future[Copy]]:
-    """Begin to copy, without giving it a place, what will be stored whole, while its rows are being read."""
-    from concurrent.futures import ThreadPoolExecutor
-
-    parts = [part for part in (request.test, request.validation) if part is not None]
-    if request.dedupe or not all(Path(part).is_file() for part in parts):
-        return {}  # only chosen rows will be stored
-    copied = stack.enter_context(ExitStack())
-    beside = stack.enter_context(ThreadPoolExecutor(1))
-    paths = [path for path in (*request.files, *map(Path, parts)) if path.is_file()]
-    if len(paths) > STAGED_FILES:
-        return {}
-    return {path: beside.submit(copied.enter_context, repo.cache.adding(path)) for path in paths}
+    return _Made(extension, path, overlap, leaks, growth, reordered(repo, chain, before, parts))
 
 
 def _finish_or_refuse(repo: Repo, request: Request, same: Extension, *, was_lost: bool) -> Path:
     """What a killed run had not staged, or not committed, is; else Mendable: there is nothing to add."""
-    path = f"{DATASETS}/{same.dataset}/{same.stem}.dvc"
-    staged = repo.git.try_text("ls-files", "--error-unmatch", "--", path) is not None
-    committed = repo.git.try_text("cat-file", "-e", f"HEAD:{path}") is not None
-    if staged and (committed or request.message is None):
+    if _is_finished(repo, request, same):
         raise Mendable(
             f"These files are already in '{same.dataset}', as version {same.version} ({same.short}).",
             "What was missing of them in the cache is back." if was_lost else "Nothing was changed.",
@@ -175,17 +153,42 @@ def _finish_or_refuse(repo: Repo, request: Request, same: Extension, *, was_lost
     return _write_pointer(repo, same, request.message)
 
 
+def _is_finished(repo: Repo, request: Request, extension: Extension) -> bool:
+    """Whether a pointer is staged and, if a message was given, committed."""
+    path = f"{DATASETS}/{extension.dataset}/{extension.stem}.dvc"
+    staged = repo.git.try_text("ls-files", "--error-unmatch", "--", path) is not None
+    committed = repo.git.try_text("cat-file", "-e", f"HEAD:{path}") is not None
+    return staged and (committed or request.message is None)
+
+
+def _unchanged(repo: Repo, request: Request, chain: Chain, parents: Iterable[str], growth: Growth) -> _Made:
+    """A grown file without a new row: nothing is to do, but to finish what a killed run made of this file."""
+    heads = [chain.extensions[parent] for parent in parents]
+    name = request.files[0].name
+    for head in heads:
+        is_of_file = any(file.path == name for file in repo.files_of(head))
+        if is_of_file and not _is_finished(repo, request, head):
+            return _Made(head, _write_pointer(repo, head, request.message), growth=growth)
+    return _Made(heads[0], None, growth=growth)
+
+
 def _record(repo: Repo, request: Request, chain: Chain, made: _Made) -> Record:
     extension = made.extension
+    if made.path is None:
+        fields = {"dataset": extension.dataset, "rows": dict(extension.rows), "version": extension.version}
+        return Record("unchanged", extension.id, fields | {"grown": made.growth and made.growth.record()})
     return Record(
         "extension",
         extension.id,
         {
             "dataset": extension.dataset,
+            "grown": made.growth and made.growth.record(),
             "known_rows": made.known_rows,
+            "leaks": dict(made.leaks),
             "parents": [chain.extensions[parent].stem for parent in extension.parents],
             "pointer": made.path.relative_to(repo.top).as_posix(),
             "reordered": list(made.reordered),
+            "replaces": [chain.extensions[old].stem for old in extension.replaces],
             "rows": dict(extension.rows),
             "version": extension.version,
             "committed": request.message is not None,
@@ -232,21 +235,34 @@ def _declared_roles(snapshot: Snapshot, dataset: str, fields: Iterable[str]) -> 
     return roles
 
 
-def _known_rows(repo: Repo, request: Request, chain: Chain, parents: Iterable[str], say: Say) -> NDArray[np.uint64]:
-    """The row indexes of the closure, fetched if need be; only `dedupe` cannot do without them."""
-    import numpy as np
+def _read(request: Request, snapshot: Snapshot, schema: Schema | None) -> list[Part]:
+    """The files of a request, checked against what models make of their fields."""
+    parts = read_files(request, schema)
+    check_roles(parts, request.inputs, request.outputs)
+    roles = _declared_roles(snapshot, request.dataset, schema_of_parts(parts).names)
+    check_finite(parts, roles | dict.fromkeys(request.inputs, "input") | dict.fromkeys(request.outputs, "output"))
+    return parts
 
-    from gitdata.data import rows
 
-    known = [np.empty(0, np.uint64)]
-    for extension in chain.ordered(chain.live_part(parents)):
-        try:
-            known.append(rows.read_index(sidecar_bytes(repo, extension, ROW_INDEX)))
-        except (DataUnavailable, TryAgain) as error:
-            if request.dedupe:
-                raise
-            say(f"Rows were not compared with those of {extension.stem}: {error.message}")
-    return np.unique(np.concatenate(known))
+def _draft(
+    request: Request, chain: Chain, parents: tuple[str, ...], replaces: tuple[str, ...], parts: Sequence[Part]
+) -> Extension:
+    """The extension to be made, but for its files."""
+    return Extension(
+        dataset=request.dataset,
+        version=_version(request, chain, parents, trains=any(part.split == "train" for part in parts)),
+        parents=parents,
+        test_policy=request.test_policy,
+        replaces=replaces,
+        listing="",
+        rows=(),
+        files=(),
+        schema=schema_of_parts(parts),
+        sidecars=(),
+        directory=Directory("0" * 32, 0, 0),
+        inputs=request.inputs,
+        outputs=request.outputs,
+    )
 
 
 def _version(request: Request, chain: Chain, parents: Iterable[str], *, trains: bool) -> str:
@@ -262,11 +278,15 @@ def _version(request: Request, chain: Chain, parents: Iterable[str], *, trains: 
     return request.version
 
 
-def _identical(request: Request, chain: Chain, parents: Iterable[str], sources: Sequence[Source]) -> Extension | None:
-    """The extension of the closure, or the one that would be made, that holds these very files."""
-    listing = pointer.listing_digest(file for file, _ in sources)
-    own = pointer.extension_id(request.dataset, parents, request.test_policy, (), listing)
-    for id in sorted(chain.closure(parents) | ({own} & chain.extensions.keys())):
+def _identical(request: Request, chain: Chain, draft: Extension, stored: Sequence[Stored]) -> Extension | None:
+    """The extension of the closure, or the one that would be made, that holds these very files.
+
+    Of a grown file rows may come that stood in it before: then only the very extension counts.
+    """
+    listing = pointer.listing_digest(file for file, _ in stored)
+    own = replace(draft, listing=listing).id
+    closure = chain.closure(draft.parents) if request.grown is None else frozenset()
+    for id in sorted(closure | ({own} & chain.extensions.keys())):
         extension = chain.extensions[id]
         if extension.listing == listing and (id == own or id not in chain.retracted | chain.lost):
             return extension
@@ -274,81 +294,6 @@ def _identical(request: Request, chain: Chain, parents: Iterable[str], sources: 
 
 
 # --- acting --------------------------------------------------------------------------------------------------
-
-
-def _materialise(
-    repo: Repo, parts: Sequence[Part], copies: Mapping[Path, Future[Copy]], stack: ExitStack
-) -> list[Source]:
-    """The data files as they will be stored: copied and hashed, but without their place; chosen rows in new files."""
-    from gitdata.data import formats
-
-    stage = _staged if len(parts) <= STAGED_FILES else _hashed
-    sources = []
-    for part in parts:
-        path = part.source
-        if part.keep is not None:
-            scratch = stack.enter_context(tempfile.TemporaryDirectory(prefix="gitdata-"))
-            path = Path(scratch) / part.source.name
-            formats.subset(part.source, part.keep, path)
-        blob, place = copies[path].result() if path in copies else stage(repo, path, stack)
-        if stamp(part.source) != part.found:
-            raise Mendable(f"'{part.source}' changed while it was read.", "Try again when nobody writes to it.")
-        assert blob.sha256 is not None
-        assert blob.size is not None
-        sources.append((File(part.split, part.place, blob.sha256, blob.size, part.rows, blob.md5), place))
-    return sources
-
-
-def _staged(repo: Repo, path: Path, stack: ExitStack) -> Copy:
-    """Copied and hashed in one pass; the copy is held open until it gets its place or the stack ends."""
-    return stack.enter_context(repo.cache.adding(path))
-
-
-def _hashed(repo: Repo, path: Path, stack: ExitStack) -> Copy:
-    """Hashed now and copied when it gets its place: no process may hold thousands of files open."""
-    blob = hash_file(path)
-
-    def place() -> None:
-        if repo.cache.add_file(path) != blob:
-            raise Mendable(f"'{path}' changed while it was read.", "Try again when nobody writes to it.")
-
-    return blob, place
-
-
-def _store(repo: Repo, draft: Extension, parts: Sequence[Part], sources: Sequence[Source]) -> Extension:
-    """Put the files and their sidecars into the cache; the extension that names them."""
-    for _, place in sources:
-        place()
-    files = tuple(sorted(file for file, _ in sources))
-    draft = replace(draft, files=files, listing=pointer.listing_digest(files), rows=pointer.row_counts(files))
-    sidecars = [_sidecar(repo, ROW_INDEX, _index(parts, files))]
-    slim = pointerfile.fit_inline(replace(draft, sidecars=tuple(sidecars)))
-    if slim.schema is None:
-        assert draft.schema is not None
-        sidecars.append(_sidecar(repo, "schema.json", readable_json(draft.schema.to_json())))
-    if slim.files is None:
-        sidecars.append(_sidecar(repo, "listing.json", readable_json(pointerfile.files_to_json(files))))
-    places = {file.place: Blob(file.md5, file.size, file.sha256) for file in files}
-    places |= {a.path: Blob(a.md5, a.size, a.sha256) for a in sidecars}
-    blob, content = directory_object(places)
-    repo.cache.add_bytes(content, directory=True)
-    total = sum(place.size or 0 for place in places.values())
-    directory = Directory(blob.md5.removesuffix(".dir"), total, len(places))
-    return replace(slim, sidecars=tuple(sorted(sidecars)), directory=directory)
-
-
-def _index(parts: Sequence[Part], files: Sequence[File]) -> bytes:
-    from gitdata.data import rows
-
-    by_place = {f"{part.split}/{part.place}": part for part in parts}
-    return b"".join(rows.index(by_place[file.place].digests) for file in files)
-
-
-def _sidecar(repo: Repo, name: str, content: bytes) -> Attachment:
-    blob = repo.cache.add_bytes(content)
-    assert blob.sha256 is not None
-    assert blob.size is not None
-    return Attachment(f"{pointer.SIDECAR}/{name}", blob.sha256, blob.size, blob.md5)
 
 
 def _write_pointer(repo: Repo, extension: Extension, message: str | None) -> Path:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from gitdata.commands.mixture import refuse_mixture, with_rows_or_opaque
 from gitdata.commands.rowsource import count
@@ -25,11 +25,15 @@ if TYPE_CHECKING:
     from gitdata.data.formats.folder import Member
 
 
+Corrections = Literal["refuse", "append-only-new", "replace"]
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """What a person asks for. `test` and `validation` hold a file or a fraction of the rows, as text.
 
-    `parents` None: the heads. `inputs` and `outputs` name fields; without them an extension has its parents'.
+    `parents` None: the heads. `inputs` and `outputs` name fields; without them an extension has its parents'. `grown`:
+    the one file is the whole grown data set, and this is what to do where it corrects rows.
     """
 
     dataset: str
@@ -43,17 +47,18 @@ class Request:
     parents: tuple[str, ...] | None = None
     test_policy: Policy = "add"
     dedupe: bool = False
+    grown: Corrections | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Scan:
     """What one pass over the rows of a file found.
 
-    `digests`: of each row over all fields, the first 64 bits; `keys`: the same over the fields that splits go by.
-    `not_finite`: of a field of floats with such values, in how many rows and which is the first.
+    `full`: the digest of each row over all fields, shape (rows, 2); `keys`: the first 64 bits of that over the fields
+    that splits go by. `not_finite`: of a field of floats with such values, in how many rows and which is the first.
     """
 
-    digests: NDArray[np.uint64]
+    full: NDArray[np.uint64]
     keys: NDArray[np.uint64]
     not_finite: Mapping[str, tuple[int, int]]
 
@@ -63,7 +68,7 @@ class Part:
     """Rows of one source file for one split; `keep` None: the whole file, byte for byte.
 
     `place`: its path within the split. A file without rows that are known has no table: an opaque one, or the labels
-    table of a folder.
+    table of a folder. `apart`: a test or validation file of its own, not a part of a file with train rows.
     """
 
     source: Path
@@ -73,6 +78,7 @@ class Part:
     scan: Scan
     keep: np.ndarray[Any, Any] | None = None
     found: tuple[int, int] = field(default=(0, 0))
+    apart: bool = False
 
     @property
     def rows(self) -> int:
@@ -91,39 +97,48 @@ class Part:
         return self.table is None and not self.is_labels_table
 
     @property
+    def full(self) -> NDArray[np.uint64]:
+        """The digests of the rows of this part: shape (rows, 2)."""
+        return self.scan.full if self.keep is None else self.scan.full[self.keep]
+
+    @property
     def digests(self) -> NDArray[np.uint64]:
-        """Of the rows of this part."""
-        return self.scan.digests if self.keep is None else self.scan.digests[self.keep]
+        """The first 64 bits of them."""
+        return self.full[:, 0]
 
 
-def read_parts(
-    request: Request, schema: Schema | None, inputs: tuple[str, ...], outputs: tuple[str, ...]
-) -> list[Part]:
-    """The files of a request as parts of splits. Raises Mendable where they cannot be read, or do not fit."""
+def read_files(request: Request, schema: Schema | None) -> list[Part]:
+    """The files of a request, a part each. Raises Mendable where they cannot be read, or do not fit."""
     _refuse_too_much(request)
-    fractions = [split for split in ("test", "validation") if _is_fraction(_wanted(request, split))]
-    by_inputs = _Keys(inputs, outputs, bool(fractions))
-    asked: list[tuple[Path, str, _Keys | None]] = [(path, "train", by_inputs) for path in request.files]
-    by_file = [
-        split for split in ("test", "validation") if split not in fractions and _wanted(request, split) is not None
-    ]
-    asked += [(Path(_wanted(request, split) or ""), split, None) for split in by_file]
+    fractions = _fractions(request)
+    by_inputs = _Keys(request.inputs, request.outputs, bool(fractions))
     parts: list[Part] = []
-    for path, split, by in asked:
-        parts += _read_all(path, split, schema or (schema_of_parts(parts) if parts else None), by)
+    for path in request.files:
+        parts += _read_all(path, "train", _fitted(schema, parts), by_inputs)
+    for split in ("test", "validation"):
+        if split not in fractions and (wanted := _wanted(request, split)) is not None:
+            parts += _read_all(Path(wanted), split, _fitted(schema, parts), None, apart=True)
     if not parts:
         raise Mendable(
             "There is no file to take rows from.",
             "Name one, or a test part alone with `--test FILE`.",
         )
     refuse_mixture(request, parts, schema, by_fraction=bool(fractions))
-    for split in fractions:
-        fraction = _fraction(split, _wanted(request, split) or "")
-        assert fraction is not None
+    return parts
+
+
+def split_by_fraction(request: Request, parts: list[Part]) -> list[Part]:
+    """Parts of the splits that a request names by a fraction of its train rows, taken out of those."""
+    for split, fraction in _fractions(request).items():
         parts = [piece for part in parts for piece in _split(part, split, fraction)]
     parts = with_rows_or_opaque(parts)
     _refuse_same_names(parts)
     return parts
+
+
+def _fitted(schema: Schema | None, parts: Sequence[Part]) -> Schema | None:
+    """What the next file is to fit: the parents' schema, else that of the files before it."""
+    return schema or (schema_of_parts(parts) if parts else None)
 
 
 def _wanted(request: Request, split: str) -> str | None:
@@ -151,13 +166,13 @@ class _Keys:
         return fields
 
 
-def _read_all(path: Path, split: str, schema: Schema | None, by: _Keys | None) -> list[Part]:
+def _read_all(path: Path, split: str, schema: Schema | None, by: _Keys | None, *, apart: bool = False) -> list[Part]:
     """The parts that a path stands for: a file, or the files of a folder, which fit the first of them."""
     from gitdata.data.formats import folder
 
     parts: list[Part] = []
     for member in folder.members(path, schema or Schema(())):
-        parts.append(_read(member, split, schema, by))
+        parts.append(replace(_read(member, split, schema, by), apart=apart))
         if schema is None and parts[-1].table is not None:
             schema = parts[-1].table.schema
     return parts
@@ -179,7 +194,7 @@ def _read(member: Member, split: str, schema: Schema | None, by: _Keys | None) -
 def _nothing() -> Scan:
     import numpy as np
 
-    return Scan(np.empty(0, np.uint64), np.empty(0, np.uint64), {})
+    return Scan(np.empty((0, 2), np.uint64), np.empty(0, np.uint64), {})
 
 
 def _scan(table: Table, fields: Sequence[str]) -> Scan:
@@ -188,12 +203,12 @@ def _scan(table: Table, fields: Sequence[str]) -> Scan:
 
     from gitdata.data import rows
 
-    digests, keys = np.empty(table.rows, np.uint64), np.empty(table.rows if fields else 0, np.uint64)
+    full, keys = np.empty((table.rows, 2), np.uint64), np.empty(table.rows if fields else 0, np.uint64)
     not_finite: dict[str, tuple[int, int]] = {}
     start = 0
     for columns in table.blocks():
         stop = start + count(columns)
-        digests[start:stop] = rows.digests(columns)[:, 0]
+        full[start:stop] = rows.digests(columns)
         if fields:
             keys[start:stop] = rows.digests(columns, fields)[:, 0]
         for name, column in columns.items():
@@ -202,7 +217,7 @@ def _scan(table: Table, fields: Sequence[str]) -> Scan:
                 before, first = not_finite.get(name, (0, start + int(bad.argmax())))
                 not_finite[name] = before + int(bad.sum()), first
         start = stop
-    return Scan(digests, keys, not_finite)
+    return Scan(full, keys, not_finite)
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -213,8 +228,11 @@ def stamp(path: Path) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _is_fraction(wanted: str | None) -> bool:
-    return wanted is not None and _fraction("test", wanted) is not None
+def _fractions(request: Request) -> dict[str, float]:
+    """The splits that a request names by a fraction of its train rows."""
+    named = {split: _wanted(request, split) for split in ("test", "validation")}
+    found = {split: _fraction(split, wanted) for split, wanted in named.items() if wanted is not None}
+    return {split: fraction for split, fraction in found.items() if fraction is not None}
 
 
 def _fraction(split: str, wanted: str) -> float | None:
@@ -231,8 +249,7 @@ def _fraction(split: str, wanted: str) -> float | None:
 
 
 def _refuse_too_much(request: Request) -> None:
-    taken = [_fraction(split, f) for split, f in (("test", request.test), ("validation", request.validation)) if f]
-    if sum(fraction for fraction in taken if fraction is not None) >= 1:
+    if sum(_fractions(request).values()) >= 1:
         raise Mendable("The fractions for test and validation leave no rows to train on.", "Give smaller ones.")
 
 
@@ -295,7 +312,7 @@ def check_finite(parts: Sequence[Part], roles: Mapping[str, str]) -> None:
             if name in part.scan.not_finite:
                 bad, first = part.scan.not_finite[name]
                 raise Mendable(
-                    f"The {role} '{name}' is not a finite number in {bad} of {len(part.scan.digests)} rows of "
+                    f"The {role} '{name}' is not a finite number in {bad} of {len(part.scan.full)} rows of "
                     f"'{part.source}'; the first is row {first + 1}.",
                     "Correct or remove these rows.",
                 )
@@ -314,7 +331,7 @@ def drop_or_count_known(request: Request, parts: list[Part], seen: NDArray[np.ui
     if request.dedupe:
         for part, its in zip(parts, np.split(fresh, np.cumsum([part.rows for part in parts])[:-1]), strict=True):
             if not its.all():
-                keep = np.ones(len(part.scan.digests), bool) if part.keep is None else part.keep.copy()
+                keep = np.ones(len(part.scan.full), bool) if part.keep is None else part.keep.copy()
                 keep[np.flatnonzero(keep)[~its]] = False
                 part.keep = keep
     return int((~fresh).sum())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gitdata.data.formats import Columns
+    from gitdata.data.formats.folder import Labels
 
 HOLDOUT = 0.1
 
@@ -44,23 +45,12 @@ class RowSource:
         from gitdata.data.formats import folder
 
         schema = schema_of(self.repo, extension)
-        files = {file.path: file for file in self.repo.files_of(extension) if file.split == split}
-        tables = {
-            place: folder.read_labels(self._verified(file), schema, Path(file.path))
-            for place, file in files.items()
-            if folder.is_labels_table(place)
-        }
-        for place, file in files.items():
+        files = [file for file in self.repo.files_of(extension) if file.split == split]
+        tables = labels_tables(self.repo, extension, files)
+        for file in files:
             if file.rows:
-                beside = folder.beside(place, tables.get(folder.labels_place(place) or ""))
-                yield formats.read(self._verified(file), schema, suffix=Path(place).suffix, beside=beside)
-
-    def _verified(self, file: File) -> Path:
-        """Where the content of a file lies. Raises DataUnavailable where it is not what its digests name."""
-        blob = blob_of(file)
-        if not self.repo.cache.verify(blob):
-            raise self.repo.cache.reject(blob)
-        return self.repo.cache.path(blob)
+                beside = folder.beside(file.path, tables.get(folder.labels_place(file.path) or ""))
+                yield formats.read(verified(self.repo, file), schema, suffix=Path(file.path).suffix, beside=beside)
 
     def inputs_of(self, columns: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
         return self.inputs or tuple(name for name in columns if name not in self.outputs)
@@ -77,6 +67,23 @@ class RowSource:
 
         fields = (*self.inputs_of(columns), *self.outputs) if columns else ()
         return rows.digests(columns, fields)[:, 0]
+
+
+def labels_tables(repo: Repo, extension: Extension, files: Iterable[File]) -> dict[str, Labels]:
+    """The labels tables among the files of one split, which must be in the cache, by their place."""
+    from gitdata.data.formats import folder
+
+    tables = [file for file in files if folder.is_labels_table(file.path)]
+    schema = schema_of(repo, extension) if tables else Schema(())
+    return {file.path: folder.read_labels(verified(repo, file), schema, Path(file.path)) for file in tables}
+
+
+def verified(repo: Repo, file: File) -> Path:
+    """Where the content of a file lies. Raises DataUnavailable where it is not what its digests name."""
+    blob = blob_of(file)
+    if not repo.cache.verify(blob):
+        raise repo.cache.reject(blob)
+    return repo.cache.path(blob)
 
 
 def schema_of(repo: Repo, extension: Extension) -> Schema:

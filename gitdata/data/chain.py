@@ -1,8 +1,9 @@
 """Chains: the DAG of a dataset's extensions, and what of it is live.
 
-*Heads* are the extensions that nobody extends or replaces; a *closure* is some extensions with all their
-ancestors; *live* is the closure of the heads without what is retracted, replaced or lost. This module is pure
-and knows nothing of git: it is handed the pointers of one commit.
+A *closure* is some extensions with all their ancestors. *Replaced* is the closure of whatever any extension names in
+`replaces`. *Heads* are the extensions that nobody extends and that are not replaced; *live* is the closure of the heads
+without what is retracted, replaced or lost. This module is pure and knows nothing of git: it is handed the pointers of
+one commit.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ class Chain:
 
     def __post_init__(self) -> None:
         extended = {parent for extension in self.extensions.values() for parent in extension.parents}
-        replaced = {old for extension in self.extensions.values() for old in extension.replaces}
+        replaced = self._with_ancestors({old for extension in self.extensions.values() for old in extension.replaces})
         heads = self.extensions.keys() - extended - replaced - self.lost
-        object.__setattr__(self, "replaced", frozenset(replaced))
+        object.__setattr__(self, "replaced", replaced)
         object.__setattr__(self, "heads", tuple(sorted(heads)))
 
     @property
@@ -54,20 +55,20 @@ class Chain:
 
     def closure(self, ids: Iterable[str]) -> frozenset[str]:
         """`ids` with all their ancestors. Raises MissingParents where one of them is unknown."""
+        reached = self._with_ancestors(ids)
+        if missing := reached - self.extensions.keys():
+            raise MissingParents(missing)
+        return reached
+
+    def _with_ancestors(self, ids: Iterable[str]) -> frozenset[str]:
+        """`ids` and every ancestor that is named; of one that is unknown, its own ancestors are unknown too."""
         reached: set[str] = set()
-        missing: set[str] = set()
         waiting = list(ids)
         while waiting:
             current = waiting.pop()
-            if current in reached or current in missing:
-                continue
-            if current not in self.extensions:
-                missing.add(current)
-                continue
-            reached.add(current)
-            waiting.extend(self.extensions[current].parents)
-        if missing:
-            raise MissingParents(missing)
+            if current not in reached:
+                reached.add(current)
+                waiting.extend(self.extensions[current].parents if current in self.extensions else ())
         return frozenset(reached)
 
     def ordered(self, ids: Iterable[str]) -> tuple[Extension, ...]:
@@ -132,6 +133,12 @@ class Chain:
 def missing_parents(extensions: Mapping[str, Extension]) -> frozenset[str]:
     """Parents that no extension of the collection is."""
     named = {parent for extension in extensions.values() for parent in extension.parents}
+    return frozenset(named - extensions.keys())
+
+
+def missing_replaced(extensions: Mapping[str, Extension]) -> frozenset[str]:
+    """Replaced extensions that the collection lacks: without them nobody knows which ancestors went with them."""
+    named = {old for extension in extensions.values() for old in extension.replaces}
     return frozenset(named - extensions.keys())
 
 

@@ -6,6 +6,7 @@ name; how a value becomes bytes is permanent and specified in `docs/format.md`.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,6 +45,14 @@ def index(digests: NDArray[np.uint64]) -> bytes:
 def read_index(content: bytes) -> NDArray[np.uint64]:
     """What `index` wrote. Raises ValueError where it is no such thing."""
     return np.frombuffer(content, "<u8").astype(np.uint64)
+
+
+def content(digests: NDArray[np.uint64]) -> str:
+    """The digest of a file's rows in order: sha256 over their digests over all fields, 16 big-endian bytes each.
+
+    `digests`: shape (rows, 2). It confirms what the 64 bits of the row index found.
+    """
+    return hashlib.sha256(digests.astype(">u8").tobytes()).hexdigest()
 
 
 def fraction_mask(columns: Columns, fields: Sequence[str], fraction: float, salt: str) -> NDArray[np.bool_]:

@@ -107,9 +107,14 @@ def pending_text(record: Record) -> str:
 
 def extension_text(record: Record) -> list[str]:
     """What `add` and `extend` say."""
+    name = f"{record['dataset']}@{record['version']} ({record.id[:8]})"
+    if record.kind == "unchanged":
+        return [*_grown(record["grown"]), f"{name} holds every row of the file: nothing to do"]
     parents = f"extends {', '.join(record['parents'])}" if record["parents"] else "a base"
+    parents += f" in place of {', '.join(record['replaces'])}" if record["replaces"] else ""
     done = "committed" if record["committed"] else "staged"
-    lines = [f"{record['dataset']}@{record['version']} ({record.id[:8]}): {rows_text(record['rows'])}; {parents}"]
+    lines = [f"{name}: {rows_text(record['rows'])}; {parents}", *_grown(record["grown"])]
+    lines += _leaks(record["leaks"])
     if record["known_rows"]:
         lines.append(
             f"{plural(record['known_rows'], 'row')} stood in the dataset before or repeat here "
@@ -121,6 +126,27 @@ def extension_text(record: Record) -> list[str]:
     next_step = "git push" if record["committed"] else "git commit, then git push"
     lines.append(f"{done}: {record['pointer']}; next: {next_step}")
     return lines
+
+
+def _grown(grown: Mapping[str, Any] | None) -> list[str]:
+    """What a grown file came to."""
+    if grown is None:
+        return []
+    from gitdata.commands.correction import correction_lines
+
+    correction = correction_lines(grown["correction"]) if grown["correction"] else []
+    how = "by its first bytes" if grown["by"] == "bytes" else "by their digests"
+    return [f"{plural(grown['known_rows'], 'row')} of the file known, {how}", *correction]
+
+
+def _leaks(leaks: Mapping[str, int]) -> list[str]:
+    """Rows that are trained on and tested on."""
+    found = [
+        (leaks.get("test_rows_in_train", 0), "test row", "train rows"),
+        (leaks.get("train_rows_in_test", 0), "train row", "test rows"),
+    ]
+    parts = [f"{plural(count, noun)} also among the {others}" for count, noun, others in found if count]
+    return [f"{'; '.join(parts)}: no gate uses them"] if parts else []
 
 
 def log_rows(records: Sequence[Record]) -> list[list[str]]:

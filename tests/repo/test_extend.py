@@ -114,7 +114,7 @@ def test_a_wide_schema_and_a_long_listing_travel_in_sidecars(world: World, write
     listed = json.loads(pointer.read_text())["meta"]["gitdata"]
     assert "files" not in listed["listing"]
     assert {s["path"] for s in listed["sidecars"]} == {
-        f"sidecar/{n}" for n in ("listing.json", "rows.u64", "schema.json")
+        f"sidecar/{n}" for n in ("listing.json", "rows.json", "rows.u64", "schema.json")
     }
     world.clone.commit("settings")
     world.clone.push()

@@ -7,7 +7,7 @@ import random
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from strategies import chain_of, chains, extension
+from strategies import chain_of, chains, extension, generations
 
 from gitdata.data.chain import Chain, MissingParents, missing_parents, next_version
 
@@ -90,12 +90,44 @@ def test_a_lost_interior_pointer_keeps_the_chain_connected_and_is_not_live() -> 
     assert chain_of(base, middle, tip, lost=(middle,)).live == {base.id, tip.id}
 
 
-def test_a_new_base_generation_replaces_the_old_one() -> None:
-    old = extension("old")
-    late = extension("late", old)
+def test_a_new_base_generation_replaces_the_old_one_with_all_its_ancestors() -> None:
+    base = extension("base")
+    old = extension("old", base)
     new = extension("new", replaces=(old.id,))
-    assert chain_of(old, late, new).live == {late.id, new.id}
-    assert set(chain_of(old, late, new).heads) == {late.id, new.id}
+    more = extension("more", new)
+    assert chain_of(base, old, new, more).live == {new.id, more.id}
+    assert chain_of(base, old, new, more).heads == (more.id,)
+
+
+def test_what_was_made_in_parallel_on_a_replaced_extension_stays_live_as_a_second_head() -> None:
+    base = extension("base")
+    late = extension("late", base)
+    new = extension("new", replaces=(base.id,))
+    assert chain_of(base, late, new).live == {late.id, new.id}
+    assert set(chain_of(base, late, new).heads) == {late.id, new.id}
+
+
+@given(generations())
+def test_replaced_is_the_closure_of_all_that_is_replaced(chain: Chain) -> None:
+    named = {old for extension in chain.extensions.values() for old in extension.replaces}
+    assert chain.replaced == chain.closure(named)
+    assert chain.live == chain.closure(chain.heads) - chain.replaced - chain.retracted
+    assert not chain.live & chain.replaced
+    extended = {parent for extension in chain.extensions.values() for parent in extension.parents}
+    assert set(chain.heads) == chain.extensions.keys() - extended - chain.replaced
+
+
+@given(generations())
+def test_what_is_neither_replaced_nor_retracted_is_live(chain: Chain) -> None:
+    assert chain.live == chain.extensions.keys() - chain.replaced - chain.retracted
+
+
+@given(generations(), st.data())
+def test_replacing_more_heads_keeps_of_the_old_ones_only_what_is_parallel(chain: Chain, data: st.DataObject) -> None:
+    heads = data.draw(st.sets(st.sampled_from(chain.heads or tuple(chain.extensions)), min_size=1))
+    new = extension("generation", replaces=tuple(sorted(heads)))
+    after = Chain({**chain.extensions, new.id: new}, chain.retracted)
+    assert after.live == (chain.live - chain.closure(heads)) | {new.id}
 
 
 def test_test_policies() -> None:

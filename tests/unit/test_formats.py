@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitdata.data import formats
-from gitdata.data.formats import csvfile
+from gitdata.data.formats import csvfile, hdf5file
 from gitdata.data.schema import Field, Schema, differences
 from gitdata.errors import Mendable
 
@@ -84,6 +84,35 @@ def test_chosen_rows_of_hdf5(tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5") as file:
         assert file["group/x"].attrs["unit"] == "mm"
         assert file["group/x"].compression == "gzip"
+
+
+@given(st.lists(st.booleans(), min_size=12, max_size=12).filter(any), st.integers(1, 300), st.integers(1, 5))
+def test_the_size_of_a_block_does_not_change_chosen_rows_of_hdf5(
+    tmp_path_factory: pytest.TempPathFactory, keep: list[bool], block: int, chunk: int
+) -> None:
+    folder, values = tmp_path_factory.getbasetemp(), np.arange(36.0).reshape(12, 3)
+    with h5py.File(folder / "in.h5", "w") as file:
+        file.create_dataset("packed", data=values, chunks=(chunk, 2), compression="gzip", shuffle=True)
+        file.create_dataset("growing", data=values, chunks=(chunk, 3), maxshape=(None, 3))
+        file["fixed"] = np.array([f"row {n}".encode() for n in range(12)])
+    formats.subset(folder / "in.h5", np.array(keep), folder / "whole.h5")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hdf5file, "COPIED_BYTES", block)
+        formats.subset(folder / "in.h5", np.array(keep), folder / "blocks.h5")
+    assert (folder / "blocks.h5").read_bytes() == (folder / "whole.h5").read_bytes()
+    columns, expected = formats.read(folder / "blocks.h5"), formats.read(folder / "in.h5")
+    assert all((columns[name] == expected[name][keep]).all() for name in expected)
+    with h5py.File(folder / "blocks.h5") as file:
+        assert file["packed"].chunks[1] == 2
+        assert file["growing"].chunks is None
+
+
+def test_texts_are_chosen_in_blocks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with h5py.File(tmp_path / "in.h5", "w") as file:
+        file["text"] = [f"row {n}" * n for n in range(50)]
+    monkeypatch.setattr(hdf5file, "COPIED_BYTES", 64)
+    formats.subset(tmp_path / "in.h5", np.arange(50) % 3 > 0, tmp_path / "out.h5")
+    assert formats.read(tmp_path / "out.h5")["text"].tolist() == [f"row {n}" * n for n in range(50) if n % 3]
 
 
 def test_the_parents_schema_decides_what_csv_cannot_say(tmp_path: Path) -> None:

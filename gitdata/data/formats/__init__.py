@@ -25,7 +25,7 @@ DIGESTS_BYTES = 16  # what is held of each row while a file is scanned
 
 __all__ = [
     "BLOCK_BYTES", "NAMES", "SUFFIXES", "Columns", "Format", "Table",
-    "concatenate", "format_of", "read", "require_readable", "schema_of", "subset", "table",
+    "concatenate", "format_of", "grows_by_bytes", "read", "require_readable", "schema_of", "subset", "table", "tail",
 ]  # fmt: skip
 
 
@@ -68,6 +68,21 @@ def concatenate(parts: Sequence[Columns]) -> Columns:
 def subset(source: Path, keep: NDArray[np.bool_], target: Path) -> None:
     """Write the rows of `source` that `keep` names to `target`, in the same format: text byte for byte."""
     _known(source, None).subset(source, keep, target)
+
+
+def grows_by_bytes(path: Path) -> bool:
+    """Whether a file of this format that got more rows may begin with the very bytes that it was before."""
+    format = format_of(path.suffix)
+    return format is not None and format.tail is not None
+
+
+def tail(source: Path, size: int, target: Path) -> bool:
+    """Write the rows after the first `size` bytes of a file that grows by bytes to `target`, as `subset` would.
+
+    False where no row can be read there without those before it.
+    """
+    write = _known(source, None).tail
+    return write is not None and write(source, size, target)
 
 
 def require_readable(path: Path) -> None:

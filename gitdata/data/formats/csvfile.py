@@ -162,10 +162,33 @@ def subset(source: Path, keep: NDArray[np.bool_], target: Path) -> None:
             f"'{source}' has lines that cannot be told apart: {len(records) - 1} records, {len(keep)} rows.",
             "Remove blank or oddly quoted lines.",
         )
+    kept = [record for record, wanted in zip(records[1:], keep.tolist(), strict=True) if wanted]
+    _write_records([records[0], *kept], target)
+
+
+def tail(source: Path, size: int, target: Path) -> bool:
+    """The header and what follows the first `size` bytes, as `subset` would write it; False where no record does.
+
+    Those bytes are known to be a well-formed file. None is written where their last record goes on in the tail.
+    """
+    with source.open("rb") as file:
+        header = next(_records(file.read(min(size, _HEADER))), b"")
+        file.seek(max(0, size - 1))
+        last, rest = file.read(1), file.read()
+    if last not in (b"\n", b"\r") and not rest.startswith((b"\n", b"\r")):
+        return False
+    records = list(_records(rest))
+    if not records or len(header) == _HEADER:
+        return False
+    _write_records([header, *records], target)
+    return True
+
+
+def _write_records(records: list[bytes], target: Path) -> None:
+    """Records with their line ends; the last one gets one where it has none."""
     if not records[-1].endswith((b"\n", b"\r")):
         records[-1] += b"\n"
-    kept = [record for record, wanted in zip(records[1:], keep.tolist(), strict=True) if wanted]
-    target.write_bytes(b"".join([records[0], *kept]))
+    target.write_bytes(b"".join(records))
 
 
 def write(columns: Mapping[str, NDArray[Any]], path: Path) -> None:
@@ -189,6 +212,7 @@ def _format(name: str, suffix: str, delimiter: str) -> Format:
         subset=subset,
         has_dtypes=False,
         header=lambda path: tuple(_header(path, delimiter)),
+        tail=tail,
     )
 
 

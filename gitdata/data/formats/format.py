@@ -52,6 +52,8 @@ class Format:
     `open` is told the dataset's schema, empty where there is none: a format whose cells could be read in several ways
     reads them as it says. `has_dtypes`: files name the dtypes of their fields; else the dataset's are taken.
     `header`: the names of the fields in the order of the file, where that order is seen by people.
+    `tail`: of a format where a file that got more rows may begin with the very bytes that it was before. Writes the
+    rows after so many bytes to another path, as `subset` would; False where no row can be read there alone.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Format:
     subset: Callable[[Path, NDArray[np.bool_], Path], None]
     has_dtypes: bool = True
     header: Callable[[Path], tuple[str, ...]] | None = None
+    tail: Callable[[Path, int, Path], bool] | None = None
 
 
 def table_of(path: Path, columns: Columns, about: Mapping[str, Field] | None = None) -> Table:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gitdata.data.formats.format import (
+    BLOCK_BYTES,
     DESCRIPTIONS,
     UNITS,
     Columns,
@@ -29,6 +30,7 @@ from gitdata.data.formats.format import (
 from gitdata.data.schema import TEXT, Field, Schema
 from gitdata.errors import Mendable
 
+COPIED_BYTES = BLOCK_BYTES
 TEXT_COPIES = 4  # what is read is held more than once on its way
 TEXT_AT_ONCE = 16 * 1024 * 1024  # characters
 _MAGIC = b"\x89HDF\r\n\x1a\n"
@@ -203,16 +205,20 @@ def _keys(group: Any, path: Path) -> list[str]:
 
 
 def subset(source: Path, keep: NDArray[np.bool_], target: Path) -> None:
-    """The same data sets with the kept rows; without time stamps, so that equal input gives equal bytes."""
+    """The same data sets with the kept rows; without time stamps, so that equal input gives equal bytes.
+
+    Chunks are for what is filtered: elsewhere a last one that is not full would be stored for nothing.
+    """
     import h5py
 
     rows = np.flatnonzero(keep)
     with _open(source) as old, h5py.File(target, "w", libver=("v110", "v110")) as new:
         for name, dataset in _datasets(old, source):
-            chunks = None if dataset.chunks is None else (min(dataset.chunks[0], len(rows)), *dataset.chunks[1:])
+            filtered = dataset.compression is not None or dataset.shuffle or dataset.fletcher32
+            chunks = (min(dataset.chunks[0], len(rows)), *dataset.chunks[1:]) if filtered else None
             copy = new.create_dataset(
                 name,
-                data=dataset[...][rows],
+                shape=(len(rows), *dataset.shape[1:]),
                 dtype=dataset.dtype,
                 chunks=chunks,
                 compression=dataset.compression,
@@ -221,8 +227,26 @@ def subset(source: Path, keep: NDArray[np.bool_], target: Path) -> None:
                 fletcher32=dataset.fletcher32 or None,
                 track_times=False,
             )
+            _copy_rows(dataset, rows, copy)
             for key, value in sorted(dataset.attrs.items()):
                 copy.attrs[key] = value
+
+
+def _copy_rows(dataset: Any, rows: NDArray[np.intp], copy: Any) -> None:
+    """Fill `copy` with some rows, ascending, of a data set, in blocks of whole chunks, so that each is packed once."""
+    step = copy.chunks[0] if copy.chunks else 1
+    width = max(1, dataset.dtype.itemsize * math.prod(dataset.shape[1:]))
+    block = step * max(1, COPIED_BYTES // (width * step))
+    for start in range(0, len(rows), block):
+        wanted = rows[start : start + block]
+        values = np.empty((len(wanted), *dataset.shape[1:]), dataset.dtype)
+        done = 0
+        while done < len(wanted):
+            first = wanted[done]
+            stop = int(np.searchsorted(wanted, first + block))
+            values[done:stop] = dataset[first : wanted[stop - 1] + 1][wanted[done:stop] - first]
+            done = stop
+        copy[start : start + len(wanted)] = values
 
 
 HDF5 = Format("HDF5", (".h5", ".hdf5", ".he5"), open_table, subset)

@@ -1,0 +1,176 @@
+"""Known: the rows that a closure holds, by their indexes, and what else the row sidecars say of its files.
+
+The sidecar `rows.u64` holds 64 bits of each row's digest, `rows.json` a digest of all 128 bits of each file's rows,
+which files were handed in apart, and the *source*: the whole file, in a format that grows by bytes, whose rows are
+exactly those of the extension together with those of its live ancestors, files apart aside.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from gitdata.canonical import digest, readable_json
+from gitdata.commands.intake import Part
+from gitdata.commands.records import Say, silent
+from gitdata.commands.transfer import fetch_blobs
+from gitdata.data.pointer import SIDECAR, Extension, File
+from gitdata.errors import DataUnavailable, TryAgain
+from gitdata.repo import Repo, blob_of
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+ROW_INDEX = "rows.u64"
+ROW_FACTS = "rows.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A whole file by content: `size` in bytes, its `rows`, and the digest of the `live` ids that hold the others."""
+
+    sha256: str
+    size: int
+    rows: int
+    live: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What `rows.json` says: `contents` in the order of the listing, the places of files `apart`, the source."""
+
+    contents: tuple[str, ...]
+    apart: tuple[str, ...] = ()
+    source: Source | None = None
+
+    def encode(self) -> bytes:
+        value: dict[str, Any] = {"apart": list(self.apart), "contents": list(self.contents)}
+        if (source := self.source) is not None:
+            value["source"] = {"live": source.live, "rows": source.rows, "sha256": source.sha256, "size": source.size}
+        return readable_json(value)
+
+    @classmethod
+    def decode(cls, content: bytes) -> Facts:
+        """What `encode` wrote. Raises DataUnavailable on anything else."""
+        try:
+            value = json.loads(content)
+            contents, apart = (tuple(map(str, value[key])) for key in ("contents", "apart"))
+            source = value.get("source")
+            return cls(contents, apart, None if source is None else Source(**source))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+            raise DataUnavailable(
+                f"The sidecar {ROW_FACTS} of an extension is malformed.", "Its author makes the extension anew."
+            ) from error
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFile:
+    """A data file of an extension: its rows stand at `start` among the known ones. `content` None: not recorded."""
+
+    extension: Extension
+    file: File
+    start: int
+    content: str | None
+    apart: bool
+
+    @property
+    def rows(self) -> slice:
+        return slice(self.start, self.start + self.file.rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Known rows: the first 64 bits of their digests, shape (rows,), and whose they are; extensions in order."""
+
+    digests: NDArray[np.uint64]
+    files: tuple[KnownFile, ...]
+    sources: tuple[Source, ...] = ()
+
+    @property
+    def together(self) -> Known:
+        """Without the files that were handed in apart: no grown file of the train rows holds those."""
+        return self._only([known for known in self.files if not known.apart])
+
+    def of(self, split: str, extensions: Collection[str] | None = None) -> NDArray[np.uint64]:
+        """The digests of a split; of the extensions with these ids, default: of all."""
+        own = [known for known in self.files if known.file.split == split]
+        return self._only([k for k in own if extensions is None or k.extension.id in extensions]).digests
+
+    def _only(self, files: Sequence[KnownFile]) -> Known:
+        import numpy as np
+
+        start, kept = 0, []
+        for known in files:
+            kept.append(KnownFile(known.extension, known.file, start, known.content, known.apart))
+            start += known.file.rows
+        digests = [np.empty(0, np.uint64), *(self.digests[known.rows] for known in files)]
+        return Known(np.concatenate(digests), tuple(kept), self.sources)
+
+
+def nothing_known() -> Known:
+    import numpy as np
+
+    return Known(np.empty(0, np.uint64), ())
+
+
+def live_digest(ids: Collection[str]) -> str:
+    """What a source names the other live extensions by."""
+    return digest(sorted(ids))
+
+
+def read_known(repo: Repo, extensions: Sequence[Extension], *, required: bool, say: Say = silent) -> Known:
+    """The known rows of extensions, sidecars fetched if need be.
+
+    `required`: raises DataUnavailable or TryAgain where one cannot be had; else it is left out, and that is said.
+    """
+    import numpy as np
+
+    ids = {extension.id for extension in extensions}
+    found, files, sources, start = [np.empty(0, np.uint64)], [], [], 0
+    for extension in extensions:
+        try:
+            index, facts = _read(repo, extension)
+        except (DataUnavailable, TryAgain) as error:
+            if required:
+                raise
+            say(f"Rows were not compared with those of {extension.stem}: {error.message}")
+            continue
+        found.append(index)
+        for number, file in enumerate(repo.files_of(extension)):
+            content = facts.contents[number] if facts else None
+            files.append(KnownFile(extension, file, start, content, facts is not None and file.place in facts.apart))
+            start += file.rows
+        if facts and facts.source and facts.source.live == live_digest(ids - {extension.id}):
+            sources.append(facts.source)
+    return Known(np.concatenate(found), tuple(files), tuple(sources))
+
+
+def _read(repo: Repo, extension: Extension) -> tuple[NDArray[np.uint64], Facts | None]:
+    """Index and facts of an extension; older extensions have no facts."""
+    from gitdata.data import rows
+
+    fetch_blobs(repo, [blob_of(attachment) for attachment in extension.sidecars])
+    index = repo.cache.read(repo.sidecar(extension, ROW_INDEX))
+    recorded = any(a.path == f"{SIDECAR}/{ROW_FACTS}" for a in extension.sidecars)
+    facts = Facts.decode(repo.cache.read(repo.sidecar(extension, ROW_FACTS))) if recorded else None
+    files = repo.files_of(extension)
+    if len(index) != 8 * sum(file.rows for file in files) or (facts and len(facts.contents) != len(files)):
+        raise DataUnavailable(
+            f"The row index of {extension.dataset}@{extension.version} ({extension.short}) is not that of its files.",
+            "It was made by something else; make the extension anew.",
+        )
+    return rows.read_index(index), facts
+
+
+def row_sidecars(parts: Sequence[Part], files: Sequence[File], source: Source | None) -> tuple[bytes, bytes]:
+    """The row index, and what confirms it."""
+    from gitdata.data import rows
+
+    by_place = {f"{part.split}/{part.place}": part for part in parts}
+    listed = [by_place[file.place] for file in files]
+    apart = tuple(file.place for file, part in zip(files, listed, strict=True) if part.apart)
+    facts = Facts(tuple(rows.content(part.full) for part in listed), apart, source)
+    return b"".join(rows.index(part.digests) for part in listed), facts.encode()

@@ -29,7 +29,7 @@ from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.transfer import sidecar_bytes, sidecar_json
 from gitdata.data import pointer, pointerfile
 from gitdata.data.chain import Chain, next_version
-from gitdata.data.pointer import Attachment, Directory, Extension, File
+from gitdata.data.pointer import ROW_INDEX, Attachment, Directory, Extension, File
 from gitdata.data.schema import Schema
 from gitdata.errors import DataUnavailable, Mendable, TryAgain
 from gitdata.repo import Repo
@@ -43,7 +43,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-ROW_INDEX = "rows.u64"
 Copy = tuple[Blob, Callable[[], None]]  # what a file holds, and what gives its copy a place in the cache
 Source = tuple[File, Callable[[], None]]
 

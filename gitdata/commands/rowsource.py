@@ -1,15 +1,17 @@
-"""Row source: the rows of extensions as columns, each file verified before it is read."""
+"""Row source: the rows of a union as columns, each file verified before it is read."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.records import Say, silent
 from gitdata.commands.transfer import fetch_extensions, sidecar_json
-from gitdata.data.pointer import Extension, File
+from gitdata.commands.union import Part, union_parts
+from gitdata.data.chain import Chain
+from gitdata.data.pointer import Extension
 from gitdata.data.schema import Schema
 from gitdata.repo import Repo, blob_of
 
@@ -31,22 +33,29 @@ class RowSource:
     outputs: tuple[str, ...]
     say: Say = silent
 
-    def rows(self, extensions: Sequence[Extension], split: str) -> Columns:
-        """All rows of a split, extensions in the order given, files in the order of the listing."""
+    def parts(self, chain: Chain, live: Iterable[str], split: str) -> list[Part]:
+        """The files that bring rows of a split to the union of what is live, and which rows of each."""
+        live = frozenset(live)
+        return union_parts(self.repo, chain, live, split, within=live)
+
+    def rows(self, parts: Sequence[Part]) -> Columns:
+        """The rows of some parts, one after the other; a file that brings none is not opened."""
         from gitdata.data import formats
 
-        fetch_extensions(self.repo, extensions, [split], self.say)
-        files = [(e, f) for e in extensions for f in self.repo.files_of(e) if f.split == split]
-        return formats.concatenate([self._read(extension, file) for extension, file in files])
+        parts = [part for part in parts if part.rows] or parts[:1]  # a part without rows still has their columns
+        extensions = tuple({part.extension.id: part.extension for part in parts}.values())
+        fetch_extensions(self.repo, extensions, {part.file.split for part in parts}, self.say)
+        return formats.concatenate([self._read(part) for part in parts])
 
-    def _read(self, extension: Extension, file: File) -> Columns:
+    def _read(self, part: Part) -> Columns:
         from gitdata.data import formats
 
-        blob = blob_of(file)
+        blob = blob_of(part.file)
         if not self.repo.cache.verify(blob):
             raise self.repo.cache.reject(blob)
-        schema = schema_of(self.repo, extension)
-        return formats.read(self.repo.cache.path(blob), schema, suffix=Path(file.path).suffix)
+        schema = schema_of(self.repo, part.extension)
+        columns = formats.read(self.repo.cache.path(blob), schema, suffix=Path(part.file.path).suffix)
+        return columns if part.keep is None else select(columns, part.keep)
 
     def inputs_of(self, columns: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
         return self.inputs or tuple(name for name in columns if name not in self.outputs)

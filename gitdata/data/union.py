@@ -1,18 +1,19 @@
 """Union: what the rows of several extensions are together, as a multiset.
 
-The *multiplicity* of a row in a union is the largest that any chain (a path along ancestry) brings: rows of an extension
-and of its ancestors add up, rows that parallel extensions share collapse. With m_e(r) copies of the row r in e,
+The *multiplicity* of a row in a union is the largest that any chain (a path along ancestry) brings: rows of an
+extension and of its ancestors add up, rows that parallel extensions share collapse. With m_e(r) copies of r in e,
 
     W_e(r) = m_e(r) + max over ancestors f of W_f(r),    multiplicity(r) = max over e of W_e(r).
 
-Walking in order, e keeps its first max(0, W_e(r) − K(r)) copies of r, K(r) being the copies kept before. Only extensions
-without a path between them can share a row, so that in a linear chain nothing is looked at.
+Walking in order, e keeps its first max(0, W_e(r) − K(r)) copies of r, K(r) being the copies kept before. Only where
+extensions have no path between them can a row collapse: in a linear chain nothing is looked at.
 """
 
 from __future__ import annotations
 
 from bisect import insort
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -88,14 +89,14 @@ def _local(reach: Reach, start: int) -> int:
 
 
 def _groups(counts: Sequence[int]) -> list[tuple[int, int]]:
-    """(start, stop) of two or more members between two cuts; `counts`: of which first members each descends from all."""
+    """(start, stop) of two or more members between cuts; each descends from the first `counts` members."""
     cuts, lowest = [len(counts)], len(counts)
     for position in range(len(counts) - 1, -1, -1):
         lowest = min(lowest, counts[position])
         if lowest == position:
             cuts.append(position)
     cuts.reverse()
-    return [(start, stop) for start, stop in zip(cuts, cuts[1:], strict=False) if stop - start > 1]
+    return [(start, stop) for start, stop in pairwise(cuts) if stop - start > 1]
 
 
 # --- rows ----------------------------------------------------------------------------------------------------

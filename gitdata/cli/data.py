@@ -109,12 +109,18 @@ def status(
 
 
 @app.command()
-def log(reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")], as_json: Json = False) -> None:
+def log(
+    reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")],
+    graph: Annotated[bool, typer.Option("--graph", help="Draw the DAG, heads on top.")] = False,
+    as_json: Json = False,
+) -> None:
     """The extensions of a dataset, oldest first."""
     from gitdata.commands.history import log as run
-    from gitdata.report.tables import log_rows, print_table
+    from gitdata.report.tables import log_rows, print_graph, print_table
 
     records = run(open_repo(), reference)
+    if graph and not as_json:
+        return print_graph(records)
     headings = ("version", "id", "extends", "train\n+val+test", "size", "committed", "by")
     show_records(records, as_json, lambda: print_table(headings, log_rows(records), right=(3, 4)))
 

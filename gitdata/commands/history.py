@@ -13,13 +13,17 @@ from gitdata.snapshot import DATASETS
 
 
 def log(repo: Repo, reference: str) -> list[Record]:
-    """One record per extension of a closure, oldest first; who committed it when is git's knowledge."""
+    """One record per extension, oldest first: of `DATASET@X` and its ancestors, of `DATASET` all there are.
+
+    Who committed it when is git's knowledge.
+    """
     snapshot = repo.snapshot() if repo.is_bare else repo.work_tree_snapshot()
     chain, selected = snapshot.extensions(reference)
-    repo.live(chain)
-    closure = chain.closure(e.id for e in selected)
-    commits = _introduced(repo, reference.partition("@")[0])
-    return [_entry(chain, e, commits.get(f"{e.stem}.dvc")) for e in chain.ordered(closure)]
+    dataset, _, selector = reference.partition("@")
+    wanted = [extension.id for extension in selected] if selector else list(chain.extensions)
+    repo.live(chain, wanted)
+    commits = _introduced(repo, dataset)
+    return [_entry(chain, e, commits.get(f"{e.stem}.dvc")) for e in chain.ordered(chain.closure(wanted))]
 
 
 def show(repo: Repo, reference: str) -> list[Record]:
@@ -50,6 +54,7 @@ def _entry(chain: Chain, extension: Extension, commit: dict[str, str] | None) ->
             "retracted": extension.id in chain.retracted | chain.lost,
             "rows": dict(extension.rows),
             "size": extension.directory.size,
+            "state": chain.state_of(extension.id),
             "version": extension.version,
         },
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from gitdata.commands.records import Record
+from gitdata.report.graph import drawable, graph_lines
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
@@ -117,7 +118,7 @@ def log_rows(records: Sequence[Record]) -> list[list[str]]:
             record["version"],
             record.id[:8],
             ", ".join(parent.rpartition("-")[0] for parent in record["parents"]) or "base",
-            split_counts(record["rows"]) + (" retracted" if record["retracted"] else ""),
+            split_counts(record["rows"]) + ("" if record["state"] == "live" else f" {record['state']}"),
             size_text(record["size"]),
             record["commit"]["time"][:16].replace("T", " ") if record["commit"] else "not committed",
             record["commit"]["author"] if record["commit"] else "",
@@ -126,13 +127,40 @@ def log_rows(records: Sequence[Record]) -> list[list[str]]:
     ]
 
 
+def print_graph(records: Sequence[Record]) -> None:
+    """The DAG of a dataset, in plain characters where the terminal has no others."""
+    for line in drawable(log_graph(records), sys.stdout.encoding):
+        print(printable(line))
+
+
+def log_graph(records: Sequence[Record]) -> list[str]:
+    """`gitdata log --graph`: children above their parents; ● is live, ○ a base, × retracted, replaced or lost."""
+    newest_first = list(reversed(records))
+    by_stem = {f"{record['version']}-{record.id[:8]}": record.id for record in records}
+    parents = {r.id: [by_stem[stem] for stem in r["parents"] if stem in by_stem] for r in newest_first}
+    glyphs = {r.id: "×" if r["state"] != "live" else "●" if r["parents"] else "○" for r in records}
+    return graph_lines(parents, glyphs, {r.id: _node_text(r) for r in records})
+
+
+def _node_text(record: Record) -> str:
+    marks = [record["state"]] if record["state"] != "live" else []
+    marks += ["head"] if record["head"] else []
+    about = record["commit"]
+    parts = [
+        f"{record['version']} ({record.id[:8]})",
+        rows_text(record["rows"]),
+        f"{about['time'][:10]} {about['author']}: {about['subject']}" if about else "not committed",
+    ]
+    return "  ".join(parts) + (f"  [{', '.join(marks)}]" if marks else "")
+
+
 def show_lines(record: Record) -> list[str]:
     """`gitdata show` for people."""
     lines = [
         f"{record['dataset']}@{record['version']}  {record.id}",
         f"parents: {', '.join(record['parents']) or 'none (a base)'}",
         f"rows: {rows_text(record['rows'])}; {size_text(record['size'])}"
-        + ("; retracted" if record["retracted"] else "")
+        + ("" if record["state"] == "live" else f"; {record['state']}")
         + (f"; {plural(record['missing'], 'blob')} not in the cache" if record["missing"] else ""),
     ]
     if record["commit"]:

@@ -70,6 +70,7 @@ def extend(
     inputs: Names = None,
     outputs: Names = None,
     version: Version = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Retract the extension that has --version.")] = False,
     dedupe: Dedupe = False,
     message: Message = None,
     as_json: Json = False,
@@ -89,6 +90,7 @@ def extend(
         message,
         parent,
         _policy(test_policy),
+        overwrite,
     )
     repo = open_repo()
     record = command.extend(repo, request, say)
@@ -240,6 +242,7 @@ def _request(
     message: str | None,
     parents: list[str] | None = None,
     test_policy: Policy = "add",
+    overwrite: bool = False,
 ) -> Request:
     from gitdata.commands.intake import Request
 
@@ -255,6 +258,7 @@ def _request(
         parents=tuple(parents) if parents else None,
         test_policy=test_policy,
         dedupe=dedupe,
+        overwrite=overwrite,
     )
 
 

@@ -25,7 +25,9 @@ from gitdata.commands.intake import (
     schema_of_parts,
     stamp,
 )
+from gitdata.commands.overwrite import Overwritten, overwritten, without
 from gitdata.commands.records import Record, Say, silent
+from gitdata.commands.retract import declare_bad
 from gitdata.commands.transfer import sidecar_bytes, sidecar_json
 from gitdata.data import pointer, pointerfile
 from gitdata.data.chain import Chain, next_version
@@ -85,14 +87,15 @@ def _create(
 ) -> Record:
     if request.message is not None and not request.message.strip():
         raise Mendable("The commit message is empty.", "Give one with -m, or leave -m out.")
+    old = overwritten(repo, request, chain, say)
     with ExitStack() as stack:
         copies = _copy_beside(repo, request, stack)
-        extension, path, overlap = _make(repo, request, snapshot, chain, parents, copies, stack, say)
-    return _record(repo, request, chain, extension, path, overlap)
+        extension, path, overlap = _make(repo, request, snapshot, chain, parents, old, copies, stack, say)
+    return _record(repo, request, chain, extension, path, overlap, old.beside(extension))
 
 
 def _make(
-    repo: Repo, request: Request, snapshot: Snapshot, chain: Chain, parents: tuple[str, ...],
+    repo: Repo, request: Request, snapshot: Snapshot, chain: Chain, parents: tuple[str, ...], old: Overwritten,
     copies: Mapping[Path, Future[Copy]], stack: ExitStack, say: Say,
 ) -> tuple[Extension, Path, int]:  # fmt: skip
     """The extension, its pointer, and how many of its rows were known already."""
@@ -101,7 +104,7 @@ def _make(
     check_roles(parts, inputs, outputs)
     roles = _declared_roles(snapshot, request.dataset, parts[0].table.schema.names)
     check_finite(parts, roles | dict.fromkeys(inputs, "input") | dict.fromkeys(outputs, "output"))
-    overlap = drop_or_count_known(request, parts, _known_rows(repo, request, chain, parents, say))
+    overlap = drop_or_count_known(request, parts, _known_rows(repo, request, without(chain, old), parents, say))
     parts = [part for part in parts if part.rows]
     if not parts:
         raise Mendable(f"Every row is already in '{request.dataset}': there is nothing to add.", "Nothing was changed.")
@@ -112,7 +115,7 @@ def _make(
         lost = bool(repo.missing_from_cache(same))
         if lost:  # the files are at hand, so what this clone lost of them is put back
             _store(repo, replace(same, schema=schema_of_parts(parts), sidecars=()), parts, sources)
-        return same, _finish_or_refuse(repo, request, same, was_lost=lost), 0
+        return same, _finish_or_refuse(repo, request, same, old, was_lost=lost), 0
     say(f"Storing {len(sources)} files.")
     draft = Extension(
         dataset=request.dataset,
@@ -130,7 +133,7 @@ def _make(
         outputs=outputs,
     )
     extension = _store(repo, draft, parts, sources)
-    return extension, _write_pointer(repo, extension, request.message), overlap
+    return extension, _write_pointer(repo, extension, request.message, old), overlap
 
 
 def _copy_beside(repo: Repo, request: Request, stack: ExitStack) -> dict[Path, Future[Copy]]:
@@ -146,7 +149,7 @@ def _copy_beside(repo: Repo, request: Request, stack: ExitStack) -> dict[Path, F
     return {path: beside.submit(copied.enter_context, repo.cache.adding(path)) for path in paths}
 
 
-def _finish_or_refuse(repo: Repo, request: Request, same: Extension, *, was_lost: bool) -> Path:
+def _finish_or_refuse(repo: Repo, request: Request, same: Extension, old: Overwritten, *, was_lost: bool) -> Path:
     """What a killed run had not staged, or not committed, is; else Mendable: there is nothing to add."""
     path = f"{DATASETS}/{same.dataset}/{same.stem}.dvc"
     staged = repo.git.try_text("ls-files", "--error-unmatch", "--", path) is not None
@@ -156,19 +159,23 @@ def _finish_or_refuse(repo: Repo, request: Request, same: Extension, *, was_lost
             f"These files are already in '{same.dataset}', as version {same.version} ({same.short}).",
             "What was missing of them in the cache is back." if was_lost else "Nothing was changed.",
         )
-    return _write_pointer(repo, same, request.message)
+    return _write_pointer(repo, same, request.message, old)
 
 
-def _record(repo: Repo, request: Request, chain: Chain, extension: Extension, path: Path, overlap: int) -> Record:
+def _record(
+    repo: Repo, request: Request, chain: Chain, extension: Extension, path: Path, overlap: int, old: Overwritten
+) -> Record:
     return Record(
         "extension",
         extension.id,
         {
             "dataset": extension.dataset,
             "known_rows": overlap,
+            "overwrites": [bad.stem for bad in old.extensions],
             "parents": [chain.extensions[parent].stem for parent in extension.parents],
             "pointer": path.relative_to(repo.top).as_posix(),
             "rows": dict(extension.rows),
+            "seen_by": list(old.seen_by),
             "version": extension.version,
             "committed": request.message is not None,
         },
@@ -236,10 +243,12 @@ def _version(request: Request, chain: Chain, parents: Iterable[str], *, trains: 
         return next_version(chain, parents, trains=trains)
     if not pointer.VERSION.fullmatch(request.version):
         raise Mendable(f"'{request.version}' is no version.", "Give three numbers, as in 1.2.0.")
-    if carriers := [e for e in chain.extensions.values() if e.version == request.version]:
+    carriers = [e for e in chain.extensions.values() if e.version == request.version]
+    if carriers and not request.overwrite:
         raise Mendable(
             f"Version {request.version} of '{request.dataset}' is in use by {carriers[0].short}.",
-            f"Leave --version out: {next_version(chain, parents, trains=trains)} is free.",
+            f"Leave --version out: {next_version(chain, parents, trains=trains)} is free. "
+            "With --overwrite the other one is retracted.",
         )
     return request.version
 
@@ -319,7 +328,10 @@ def _sidecar(repo: Repo, name: str, content: bytes) -> Attachment:
     return Attachment(f"{pointer.SIDECAR}/{name}", blob.sha256, blob.size, blob.md5)
 
 
-def _write_pointer(repo: Repo, extension: Extension, message: str | None) -> Path:
+def _write_pointer(repo: Repo, extension: Extension, message: str | None, old: Overwritten) -> Path:
+    """Retract what is overwritten, write and stage the pointer; with a message commit all of it."""
+    old = old.beside(extension)
+    retractions = [declare_bad(repo, bad, f"overwritten by {extension.stem}") for bad in old.extensions]
     path = repo.top / DATASETS / extension.dataset / f"{extension.stem}.dvc"
     durable.write(path, pointerfile.encode(extension))
     try:
@@ -328,5 +340,5 @@ def _write_pointer(repo: Repo, extension: Extension, message: str | None) -> Pat
         path.unlink(missing_ok=True)
         raise
     if message is not None:
-        repo.git.commit(message, path)
+        repo.git.commit(old.message(message), path, *retractions)
     return path

@@ -41,6 +41,7 @@ class Request:
     parents: tuple[str, ...] | None = None
     test_policy: Policy = "add"
     dedupe: bool = False
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)

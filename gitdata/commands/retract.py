@@ -19,6 +19,15 @@ def retract(repo: Repo, reference: str, reason: str, message: str | None, say: S
     extension, path = _named(repo, "retract", reference)
     if not reason.strip():
         raise Mendable("A retraction needs a reason.", "Give one: `--reason TEXT`.")
+    declare_bad(repo, extension, reason)
+    if message is not None and repo.git.try_text("diff", "--quiet", "HEAD", "--", str(path)) is None:
+        repo.git.commit(message, path)
+    return _record(repo, extension, path, reason.strip(), retracted=True, committed=message is not None)
+
+
+def declare_bad(repo: Repo, extension: Extension, reason: str) -> Path:
+    """Write and stage a retraction; its file."""
+    path = retraction_place(repo, extension)
     content = readable_json({"format": FORMAT, "id": extension.id, "reason": reason.strip()})
     before = path.read_bytes() if path.is_file() else None
     if content != before:
@@ -29,9 +38,7 @@ def retract(repo: Repo, reference: str, reason: str, message: str | None, say: S
         if before is None:
             path.unlink(missing_ok=True)
         raise
-    if message is not None and repo.git.try_text("diff", "--quiet", "HEAD", "--", str(path)) is None:
-        repo.git.commit(message, path)
-    return _record(repo, extension, path, reason.strip(), retracted=True, committed=message is not None)
+    return path
 
 
 def undo(repo: Repo, reference: str, message: str | None, say: Say = silent) -> Record:
@@ -48,7 +55,7 @@ def undo(repo: Repo, reference: str, message: str | None, say: Say = silent) -> 
 
 
 def _named(repo: Repo, command: str, reference: str) -> tuple[Extension, Path]:
-    top = repo.require_work_tree(command)
+    repo.require_work_tree(command)
     repo.require_initialised()
     dataset, _, selector = reference.partition("@")
     snapshot = repo.work_tree_snapshot()
@@ -57,7 +64,12 @@ def _named(repo: Repo, command: str, reference: str) -> tuple[Extension, Path]:
         versions = ", ".join(e.version for e in chain.ordered(repo.live(chain)))
         raise Mendable(f"'{reference}' names no extension; live ones: {versions}.", f"Name one: `{dataset}@VERSION`.")
     _, named = snapshot.extensions(reference)
-    return named[0], top / DATASETS / dataset / RETRACTED / f"{named[0].id}.json"
+    return named[0], retraction_place(repo, named[0])
+
+
+def retraction_place(repo: Repo, extension: Extension) -> Path:
+    """The file whose existence declares an extension bad."""
+    return repo.top / DATASETS / extension.dataset / RETRACTED / f"{extension.id}.json"
 
 
 def _known(repo: Repo, path: Path) -> str | None:

@@ -107,6 +107,9 @@ def extension_text(record: Record) -> list[str]:
             f"{plural(record['known_rows'], 'row')} stood in the dataset before or repeat here "
             "(--dedupe leaves such rows out)"
         )
+    if record["overwrites"]:
+        seen = f"; seen by {', '.join(record['seen_by'])}" if record["seen_by"] else "; no model version saw it"
+        lines.append(f"retracted: {', '.join(record['overwrites'])}{seen}")
     next_step = "git push" if record["committed"] else "git commit, then git push"
     lines.append(f"{done}: {record['pointer']}; next: {next_step}")
     return lines

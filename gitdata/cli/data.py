@@ -168,6 +168,16 @@ def retract(
 
 
 @app.command()
+def renumber(dataset: Dataset, message: Message = None, as_json: Json = False) -> None:
+    """Settle versions that stand for two extensions. What is not on the deployment branch yet gets the next label."""
+    from gitdata.commands.renumber import renumber as run
+    from gitdata.report.tables import renumbered_lines
+
+    records = run(open_repo(), dataset, message, say_always)
+    show_records(records, as_json, lambda: print_lines(renumbered_lines(records, dataset)))
+
+
+@app.command()
 def verify(
     remote: Annotated[bool, typer.Option("--remote", help="Also what the DVC remote holds.")] = False,
     deep: Annotated[bool, typer.Option("--deep", help="Read and hash content, not presence and size alone.")] = False,

@@ -67,7 +67,10 @@ def _dataset(record: Record) -> list[str]:
         f"  {plural(count, 'blob')} of {stem} not in the cache (gitdata fetch)"
         for stem, count in record["missing"].items()
     ]
-    lines += [f"  version {label} stands for {', '.join(ids)}" for label, ids in record["double_versions"].items()]
+    lines += [
+        f"  version {label} stands for {', '.join(ids)} (gitdata renumber {record.id})"
+        for label, ids in record["double_versions"].items()
+    ]
     if record["retracted"]:
         lines.append(f"  retracted: {', '.join(record['retracted'])}")
     return lines
@@ -246,6 +249,15 @@ def retraction_lines(record: Record) -> list[str]:
         lines.append(f"seen by {', '.join(record['seen_by'])}")
     next_step = "git push" if record["committed"] else "git commit, then git push"
     return [*lines, f"{'committed' if record['committed'] else 'staged'}: {record['path']}; next: {next_step}"]
+
+
+def renumbered_lines(records: Sequence[Record], dataset: str) -> list[str]:
+    """What `renumber` says."""
+    if not records:
+        return [f"Every version of '{dataset}' stands for one extension."]
+    lines = [f"{r['dataset']}@{', '.join(r['before'])} ({r.id[:8]}) is now {r['version']}" for r in records]
+    committed = records[0]["committed"]
+    return [*lines, f"{'committed' if committed else 'staged'}; next: {'git push' if committed else 'git commit'}"]
 
 
 def verify_lines(records: Sequence[Record]) -> list[str]:

@@ -138,6 +138,21 @@ def show(reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")], as_js
 
 
 @app.command()
+def diff(
+    first: Annotated[str, typer.Argument(metavar="DATASET@A")],
+    second: Annotated[str, typer.Argument(metavar="DATASET@B")],
+    rows_only: Annotated[bool, typer.Option("--rows-only", help="No statistics: reads row indexes, no blob.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What B has beyond A: rows, fields, statistics, drift. And whether it lies outside what was there."""
+    from gitdata.commands.diff import diff as run
+    from gitdata.report.differences import print_difference
+
+    records = run(open_repo(), first, second, statistics=not rows_only, say=say)
+    show_records(records, as_json, lambda: print_difference(records))
+
+
+@app.command()
 def ls(as_json: Json = False) -> None:
     """The datasets and models of this repository."""
     from gitdata.commands.listing import ls as run

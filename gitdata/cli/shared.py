@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 # The order in which the help shows them: what comes first in a day, or in a life with gitdata, stands first.
 ORDER = (
-    "init", "clone", "add", "extend", "status", "ls", "log", "show", "push",
+    "init", "clone", "add", "extend", "status", "ls", "log", "show", "diff", "push",
     "fetch", "pull", "checkout", "retract", "renumber", "verify", "train", "pending", "models", "lineage",
     "evaluate", "compare", "predict", "promote", "reject", "rollback", "run", "jobs", "logs",
     "cancel", "install", "uninstall", "doctor", "completion", "demo",

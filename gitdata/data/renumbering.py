@@ -1,8 +1,8 @@
 """Renumbering: which extension gives up a label that several carry, and which label it gets. Pure.
 
-After a merge two extensions may carry one label. The one that is not *settled*, that is on the deployment branch as the
-git remote has it, yields; if both or neither are, the later one in `Chain.ordered`. Ids decide, so that every clone comes
-to the same result.
+After a merge two extensions may carry one label. The one that is not *settled*, that is on the deployment branch as
+the git remote has it, yields; if both or neither are, the later one in `Chain.ordered`. Ids decide, so that every clone
+comes to the same result.
 """
 
 from __future__ import annotations

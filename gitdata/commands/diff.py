@@ -156,7 +156,8 @@ def _drift_records(repo: Repo, old: _Side, fresh: list[Part], say: Say) -> list[
 
     source = RowSource(repo, (), (), say)
     drift = compare(source.rows(old.parts), source.rows(fresh))
-    whole = Record("domain", old.reference, {"fields": len(drift.fields), "outside": rounded_all(drift.outside)})
+    shares = {"outside": drift.outside, "outside_numbers": drift.outside_numbers}
+    whole = Record("domain", old.reference, {"fields": len(drift.fields), **rounded_all(shares)})
     return [whole, *(_field_record(field) for field in drift.fields)]
 
 

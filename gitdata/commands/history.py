@@ -23,7 +23,7 @@ def log(repo: Repo, reference: str) -> list[Record]:
     wanted = [extension.id for extension in selected] if selector else list(chain.extensions)
     repo.live(chain, wanted)
     commits = _introduced(repo, dataset)
-    return [_entry(chain, e, commits.get(f"{e.stem}.dvc")) for e in chain.ordered(chain.closure(wanted))]
+    return [_entry(chain, e, commits.get(e.short)) for e in chain.ordered(chain.closure(wanted))]
 
 
 def show(repo: Repo, reference: str) -> list[Record]:
@@ -33,7 +33,7 @@ def show(repo: Repo, reference: str) -> list[Record]:
     commits = _introduced(repo, selected[0].dataset) if selected else {}
     records = []
     for extension in selected:
-        entry = _entry(chain, extension, commits.get(f"{extension.stem}.dvc"))
+        entry = _entry(chain, extension, commits.get(extension.short))
         files = [{"path": f.place, "rows": f.rows, "sha256": f.sha256, "size": f.size} for f in extension.files or ()]
         details = extension_record(extension)
         more: dict[str, Any] = {key: details[key] for key in ("inputs", "outputs", "split_policy") if key in details}
@@ -61,6 +61,7 @@ def _entry(chain: Chain, extension: Extension, commit: dict[str, str] | None) ->
 
 
 def _introduced(repo: Repo, dataset: str) -> dict[str, dict[str, str]]:
-    """By file name of a pointer: the commit that brought it first, with author, time and subject."""
+    """By id8: the commit that brought an extension first, under whatever label, with author, time and subject."""
     found = repo.git.introduced(f"{DATASETS}/{dataset}")
-    return {path.rpartition("/")[2]: about for path, about in found.items()}
+    oldest_last = sorted(found.items(), key=lambda item: item[1]["time"], reverse=True)
+    return {path.removesuffix(".dvc").rpartition("-")[2]: about for path, about in oldest_last if path.endswith(".dvc")}

@@ -74,22 +74,28 @@ class FieldDrift:
 
 @dataclass(frozen=True, slots=True)
 class Drift:
-    """All fields that both sides have, and the share of new rows that lie outside in one of them at least."""
+    """All fields that both sides have, and the share of new rows that lie outside in one of them at least.
+
+    `outside_numbers`: the same over fields of numbers; the names of runs, say, are always new.
+    """
 
     fields: tuple[FieldDrift, ...]
     outside: float
+    outside_numbers: float
 
 
 def compare(old: Columns, new: Columns) -> Drift:
     """How the rows `new` differ from the rows `old`; fields by name, those that only one side has are left out."""
     rows = len(next(iter(new.values()))) if new else 0
-    anywhere = np.zeros(rows, bool)
+    anywhere, in_numbers = np.zeros(rows, bool), np.zeros(rows, bool)
     found = []
     for name in sorted(old.keys() & new.keys()):
         drift, outside = _compare(name, old[name], new[name])
         found.append(drift)
         anywhere |= outside
-    return Drift(tuple(adjusted(found)), _share(anywhere))
+        if isinstance(drift.new, Numbers):
+            in_numbers |= outside
+    return Drift(tuple(adjusted(found)), _share(anywhere), _share(in_numbers))
 
 
 def adjusted(fields: Sequence[FieldDrift]) -> list[FieldDrift]:

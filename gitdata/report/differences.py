@@ -8,7 +8,7 @@ from typing import Any
 from gitdata.commands.records import Record
 from gitdata.report.tables import number, plural, print_table, printable, rows_text
 
-SHOWN = 5
+SHOWN = 3
 
 
 def print_difference(records: Sequence[Record]) -> None:
@@ -36,8 +36,8 @@ def difference_lines(records: Sequence[Record]) -> list[str]:
     for domain in (record for record in rest if record.kind == "domain"):
         drifted = sum(field["drifted"] for field in fields)
         lines.append(
-            f"new rows: {drifted} of {plural(len(fields), 'field')} drifted, {domain['outside']:.1%} of the rows lie "
-            "outside what was there"
+            f"new rows: {drifted} of {plural(len(fields), 'field')} drifted; {domain['outside_numbers']:.1%} have a "
+            f"number outside the range that was there, {domain['outside']:.1%} are new in some field"
         )
     return lines
 
@@ -64,13 +64,10 @@ def _row(record: Record) -> list[str]:
 
 def _summary(side: Mapping[str, Any]) -> str:
     if "categories" in side:
-        names = list(side["categories"])
-        more = ", …" if side["distinct"] > SHOWN else ""
-        return f"{side['distinct']} categories: {', '.join(names[:SHOWN])}{more}"
+        return plural(side["distinct"], "value")
     if not side["count"]:
         return "no numbers"
-    spread = f"{number(side['mean'])} ± {number(side['std'])}"
-    return f"{spread} [{number(side['minimum'])}, {number(side['maximum'])}], {side['distinct']} distinct"
+    return f"{number(side['mean'])} ± {number(side['std'])} [{number(side['minimum'])}, {number(side['maximum'])}]"
 
 
 def _new(categories: Sequence[str]) -> str:

@@ -42,6 +42,7 @@ def status_lines(records: Sequence[Record]) -> list[str]:
         return ["No dataset yet. Make one: gitdata add DATASET FILE"]
     writers: dict[str, Callable[[Record], list[str]]] = {
         "dataset": _dataset,
+        "dataset removed": _removed,
         "model": _model,
         "server": _server,
     }
@@ -54,6 +55,12 @@ def _server(record: Record) -> list[str]:
         f"  branches: {', '.join(record['branches'])}",
         f"  store: {record['store']}",
     ]
+
+
+def _removed(record: Record) -> list[str]:
+    state = "removed, to be committed" if record["staged"] else "removed, not staged"
+    back = f"git restore --staged --worktree --source=HEAD datasets/{record.id}"
+    return [f"{record.id}: {state}: {plural(record['pointers'], 'file')} ({back} brings it back)"]
 
 
 def _dataset(record: Record) -> list[str]:

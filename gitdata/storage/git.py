@@ -232,7 +232,8 @@ class Git:
         """Files below `folder` with the commit of HEAD's history that added them first."""
         if self.resolve("HEAD") is None:
             return {}
-        log = self.text("log", "--diff-filter=A", "--name-only", "--format=%x01%H%x02%an%x02%cI%x02%s", "--", folder)
+        which = ("--diff-filter=A", "--no-renames", "--name-only")
+        log = self.text("log", *which, "--format=%x01%H%x02%an%x02%cI%x02%s", "--", folder)
         found: dict[str, dict[str, str]] = {}
         for entry in log.split("\x01")[1:]:
             head, *paths = entry.splitlines()

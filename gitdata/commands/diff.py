@@ -57,13 +57,13 @@ def diff(repo: Repo, first: str, second: str, *, statistics: bool = True, say: S
         {
             "extensions_of_first": _stems(old, new),
             "extensions_of_second": _stems(new, old),
+            "fields": _schema_differences(repo, old, new),
             "first": first,
             "only_in_first": int(_beyond(before, after).sum()),
             "only_in_second": int(fresh.sum()),
             "rows_in_both": int(len(after) - fresh.sum()),
             "rows_of_first": old.rows,
             "rows_of_second": new.rows,
-            "schema": _schema_differences(repo, old, new),
             "second": second,
         },
     )
@@ -183,7 +183,7 @@ def _summary(side: Numbers | Categories) -> Mapping[str, Any]:
     from gitdata.data.drift import Categories
 
     if isinstance(side, Categories):
-        shown = dict(list(side.counts.items())[:SHOWN_CATEGORIES])
+        shown = [{"count": n, "value": value} for value, n in list(side.counts.items())[:SHOWN_CATEGORIES]]
         return {"categories": shown, "count": side.count, "distinct": side.distinct}
     names = ("count", "distinct", "maximum", "mean", "minimum", "not_finite", "std")
     found: Mapping[str, Any] = rounded_all({name: getattr(side, name) for name in names})

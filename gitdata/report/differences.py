@@ -31,7 +31,7 @@ def difference_lines(records: Sequence[Record]) -> list[str]:
         f"{plural(about['rows_in_both'], 'row')} in both, {about['only_in_first']} only in {about['first']}, "
         f"{about['only_in_second']} only in {about['second']}"
     )
-    lines += [f"fields: {sentence}" for sentence in about["schema"]] or ["fields: the same"]
+    lines += [f"fields: {sentence}" for sentence in about["fields"]] or ["fields: the same"]
     fields = [record for record in rest if record.kind == "field drift"]
     for domain in (record for record in rest if record.kind == "domain"):
         drifted = sum(field["drifted"] for field in fields)

@@ -80,7 +80,7 @@ def test_an_octopus_merge_of_three_branches_that_each_extended(world: World) -> 
     assert union_rows(clone) == 16 * 9
     drawing = clone.gitdata("log", "lattice", "--graph").out.splitlines()
     assert drawing[0].startswith(f"●  {joined.version} ({joined.short})")
-    assert [line[:5] for line in drawing[1:]] == ["├─╮", "├─┼─╮", "● │ │", "│ ● │", "├─╯", "│   ●", "├───╯", "○  1."]
+    assert [line[:5] for line in drawing[1:]] == ["├─╮", "├─┼─╮", "● │ │", "│ ● │", "├─╯ │", "│   ●", "├───╯", "○  1."]
 
 
 def test_a_cherry_picked_extension(world: World) -> None:

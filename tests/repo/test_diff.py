@@ -85,7 +85,7 @@ def test_another_dataset_and_its_fields(world: World, tmp_path: Path) -> None:
     command.add(world.clone.repo, Request("other", [table], message="other"))
     record, *_ = diff(world.clone.repo, "lattice", "other")
     assert record["rows_in_both"] == 0  # the order of fields follows their names, so such rows are others
-    assert any("'W_max' is missing" in sentence for sentence in record["schema"])
+    assert any("'W_max' is missing" in sentence for sentence in record["fields"])
     assert any("energy" in line for line in difference_lines([record]))
 
 

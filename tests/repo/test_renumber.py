@@ -60,6 +60,7 @@ def test_what_is_not_on_the_deployment_branch_yields(world: World, pushed: str) 
     (record,) = renumber(clone.repo, "lattice", "settle")
     yielding = side if pushed == "main" else main
     assert (record.id, record["before"], record["version"]) == (yielding.id, ["1.1.0"], "1.2.0")
+    assert record.fields.keys() == {"before", "committed", "dataset", "path", "version"}
     assert clone.git("status", "--porcelain") == ""
     assert len(live(clone)) == 3
 

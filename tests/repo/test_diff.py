@@ -95,9 +95,9 @@ def test_the_gas_sensors_drift(world: World, shared_data: Path) -> None:
     for number in (1, 4):
         with np.load(shared_data / "gas_drift" / f"batch{number}.npz") as batch:
             features = next(batch[name] for name in batch.files if batch[name].ndim == 2)
-        path = tmp = world.root / f"batch{number}.csv"
+        path = world.root / f"batch{number}.csv"
         header = ",".join(f"s{n}" for n in range(features.shape[1]))
-        np.savetxt(tmp, features, delimiter=",", header=header, comments="")
+        np.savetxt(path, features, delimiter=",", header=header, comments="")
         make = command.add if number == 1 else command.extend
         make(clone.repo, Request("gas", [path], message=f"batch {number}"))
     _, domain, *fields = diff(clone.repo, "gas@1.0.0", "gas@1.1.0")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-from pathlib import Path
 
 import pytest
 from branches import branch, chain_of, grow, merge, start, switch
@@ -93,23 +92,21 @@ def test_indexes_are_fetched_where_they_are_needed_and_nothing_else(forked: Worl
     assert {path.stat().st_size for path in fetched} == {64 * 8}
 
 
-def test_an_index_that_does_not_fit_is_named(forked: World, tmp_path: Path) -> None:
+def test_an_index_that_does_not_fit_is_named(forked: World) -> None:
     """As after an edit by hand that points to the sidecar of another extension."""
     clone, chain = forked.clone, chain_of(forked.clone)
-    first, second = (clone.path / "datasets" / "lattice" / f"{e.stem}.dvc" for e in chain.ordered(chain.heads))
-    base = chain.extensions[next(iter(chain.extensions[chain.heads[0]].parents))]
+    head = chain.ordered(chain.heads)[0]
+    path = clone.path / "datasets" / "lattice" / f"{head.stem}.dvc"
     short = clone.gitdata("extend", "lattice", forked.lattice("short", 20, 21), "--json").records[0]
     index = next(a for a in chain_of(clone).extensions[short["id"]].sidecars if a.path.endswith("rows.u64"))
-    own = next(a for a in chain.extensions[chain.ordered(chain.heads)[0].id].sidecars if a.path.endswith("rows.u64"))
+    own = next(a for a in head.sidecars if a.path.endswith("rows.u64"))
     clone.git("rm", "--quiet", "--force", short["pointer"])
-    text = first.read_text().replace(own.md5, index.md5).replace(own.sha256, index.sha256)
-    first.write_text(text.replace(f'"size": {own.size}', f'"size": {index.size}'))
+    text = path.read_text().replace(own.md5, index.md5).replace(own.sha256, index.sha256)
+    path.write_text(text.replace(f'"size": {own.size}', f'"size": {index.size}'))
     clone.declare()
     clone.commit("edited")
     done = clone.gitdata("train", "lattice", code=4)
     assert "has 16 entries" in done.err
-    assert base.short not in done.err
-    assert second.is_file()
 
 
 @pytest.mark.slow

@@ -99,6 +99,7 @@ def test_a_cherry_picked_extension(world: World) -> None:
     assert union_rows(clone) == 16 * 8
 
 
+@pytest.mark.slow
 def test_where_the_parent_of_a_cherry_pick_was_never_fetched_it_is_named(world: World) -> None:
     clone = world.clone
     start(world)
@@ -195,6 +196,7 @@ def test_a_linked_worktree_extends_a_branch_of_its_own(world: World) -> None:
     linked.push("origin", "side")
 
 
+@pytest.mark.slow
 def test_a_submodule_is_a_repository_of_its_own(world: World) -> None:
     start(world)
     world.clone.push("origin", "main")
@@ -214,6 +216,7 @@ def test_a_submodule_is_a_repository_of_its_own(world: World) -> None:
     assert live(other) == live(inner)
 
 
+@pytest.mark.slow
 def test_a_sha256_repository(tmp_path: Path) -> None:
     server, clone = tmp_path / "server.git", Clone(tmp_path / "clone")
     for arguments in (("--bare", server), (clone.path,)):

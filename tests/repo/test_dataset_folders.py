@@ -2,8 +2,22 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import pytest
 from branches import branch, grow, live, start, switch
 from world import World
+
+from gitdata.commands.extend import add
+from gitdata.commands.history import log
+from gitdata.commands.intake import Request
+from gitdata.commands.listing import ls
+from gitdata.commands.situation import pending
+from gitdata.commands.status import status
+from gitdata.commands.sync import checkout, push
+from gitdata.commands.verify import Options, verify
+from gitdata.errors import DataUnavailable, Mendable
+from gitdata.report.tables import status_lines
 
 
 def test_a_removed_dataset_is_said_and_comes_back(world: World) -> None:
@@ -13,17 +27,24 @@ def test_a_removed_dataset_is_said_and_comes_back(world: World) -> None:
     clone.push("origin", "main")
     before = live(clone)
     clone.git("rm", "-r", "--quiet", "datasets/lattice")
-    said = clone.gitdata("status")
-    assert "lattice: removed, to be committed: 1 file (git restore" in said.out
+    (said, _) = status_lines(status(clone.repo))[:2]
+    assert said.startswith("lattice: removed, to be committed: 1 file (git restore")
     clone.commit("away")
-    assert "lattice@" not in clone.gitdata("ls").out
-    for command in (("log", "lattice"), ("train", "lattice"), ("pending",)):
-        refused = clone.gitdata(*command, code=2)
-        assert "There is no dataset 'lattice'" in refused.err
-        assert "git log --diff-filter=D -- datasets/lattice" in refused.err
-    assert "There is no dataset 'lattice'" in clone.gitdata("status").out  # of the model that learns from it
-    clone.gitdata("verify")
-    clone.gitdata("push")
+    assert [record.kind for record in ls(clone.repo)] == ["model listed"]
+    refused = clone.gitdata("train", "lattice", code=2)
+    assert "There is no dataset 'lattice'" in refused.err
+    assert "git log --diff-filter=D -- datasets/lattice" in refused.err
+    for call in (
+        partial(log, clone.repo, "lattice"),
+        partial(pending, clone.repo, ["lattice"], clone.repo.snapshot(), None),
+    ):
+        with pytest.raises(Mendable, match="There is no dataset 'lattice'"):
+            call()
+    (model,) = status(clone.repo)
+    assert "There is no dataset 'lattice'" in model["error"]
+    (verified,) = verify(clone.repo, Options())
+    assert verified["extensions"] == 0
+    assert push(clone.repo, [])[0]["blobs"] == 0
     clone.push("origin", "main")
     clone.git("revert", "--no-edit", "HEAD")
     assert live(clone) == before
@@ -34,8 +55,8 @@ def test_the_same_base_is_the_same_extension_when_it_is_added_again(world: World
     base = start(world)
     clone.git("rm", "-r", "--quiet", "datasets/lattice")
     clone.git("commit", "--quiet", "-m", "away")
-    again = clone.gitdata("add", "lattice", world.lattice("base", 0, 4), "-m", "again", "--json").records[0]
-    assert again["id"] == base.id
+    again = add(clone.repo, Request("lattice", [world.lattice("base", 0, 4)], message="again"))
+    assert again.id == base.id
 
 
 def test_a_renamed_dataset_is_refused_everywhere_and_the_way_back_is_named(world: World) -> None:
@@ -44,12 +65,15 @@ def test_a_renamed_dataset_is_refused_everywhere_and_the_way_back_is_named(world
     base = start(world)
     clone.git("mv", "datasets/lattice", "datasets/frames")
     clone.commit("renamed")
-    for command in (("status",), ("ls",), ("log", "frames"), ("train", "lattice"), ("pending",), ("push",)):
-        refused = clone.gitdata(*command, code=4)
-        assert f"datasets/frames/{base.stem}.dvc belongs to the dataset 'lattice'" in refused.err
-        assert "`git mv datasets/frames datasets/lattice`" in refused.err
-        assert "`gitdata add NEW FILE`" in refused.err
-    assert "belongs to the dataset 'lattice'" in clone.gitdata("verify", code=1).out
+    refused = clone.gitdata("train", "lattice", code=4)
+    assert f"datasets/frames/{base.stem}.dvc belongs to the dataset 'lattice'" in refused.err
+    assert "`git mv datasets/frames datasets/lattice`" in refused.err
+    assert "`gitdata add NEW FILE`" in refused.err
+    for call in (status, ls, partial(log, reference="frames"), partial(push, references=[])):
+        with pytest.raises(DataUnavailable, match="belongs to the dataset 'lattice'"):
+            call(clone.repo)
+    finding, _ = verify(clone.repo, Options())
+    assert "belongs to the dataset 'lattice'" in finding["problem"]
     assert "cannot be renamed" in clone.push("origin", "main", ok=False)
     clone.git("mv", "datasets/frames", "datasets/lattice")
     clone.commit("back")
@@ -62,18 +86,20 @@ def test_a_dataset_moved_into_another_folder_does_not_vanish(world: World) -> No
     start(world)
     (clone.path / "datasets" / "old").mkdir()
     clone.git("mv", "datasets/lattice", "datasets/old")
-    assert "`git mv datasets/old/lattice datasets/lattice`" in clone.gitdata("status", code=4).err
+    with pytest.raises(DataUnavailable) as refused:
+        status(clone.repo)
+    assert "`git mv datasets/old/lattice datasets/lattice`" in refused.value.next_step
 
 
 def test_the_honest_way_to_another_name(world: World) -> None:
     clone = world.clone
     base = start(world)
-    clone.gitdata("checkout", "lattice")
+    checkout(clone.repo, "lattice", [])
     file = clone.path / "datasets" / "lattice" / base.stem / "train" / "base.csv"
-    clone.gitdata("add", "frames", file, "-m", "Frames, from lattice")
+    add(clone.repo, Request("frames", [file], message="Frames, from lattice"))
     clone.git("rm", "-r", "--quiet", "datasets/lattice")
     clone.git("commit", "--quiet", "-m", "lattice is frames now")
-    assert [line.split("@")[0] for line in clone.gitdata("ls").out.splitlines()] == ["frames"]
+    assert [record.id for record in ls(clone.repo)] == ["frames"]
 
 
 def test_a_dataset_removed_on_one_branch_and_extended_on_another(world: World) -> None:

@@ -42,8 +42,8 @@ def test_later_lattice_runs_beside_earlier_ones(world: World) -> None:
     clone = world.clone
     start(world, 0, 50)
     grow(world, "later", 50, 107)
-    done = clone.gitdata("diff", "lattice@1.0.0", "lattice@1.1.0", "--json")
-    difference, domain, *fields = done.records
+    records = diff(clone.repo, "lattice@1.0.0", "lattice@1.1.0")
+    difference, domain, *fields = (record.to_json() for record in records)
     assert (difference["only_in_second"], difference["rows_in_both"]) == (57 * 16, 50 * 16)
     by_name = {field["id"]: field for field in fields}
     assert by_name["W_max"]["new"]["count"] == 57 * 16

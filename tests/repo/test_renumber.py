@@ -107,6 +107,7 @@ def test_children_and_files_beside_the_pointer_follow(world: World) -> None:
     assert pointer["outs"][0]["path"] == f"1.3.0-{side.short}"
 
 
+@pytest.mark.slow
 def test_both_sides_renamed_it(world: World) -> None:
     """A merge keeps both names of one extension: the one that the deployment branch has stays."""
     main, side = two(world)
@@ -153,6 +154,7 @@ def test_a_retracted_carrier_does_not_make_a_label_ambiguous(world: World) -> No
     assert renumber(clone.repo, "lattice", None) == []
 
 
+@pytest.mark.slow
 def test_a_run_that_was_killed_is_finished_by_the_next(world: World, tmp_path: Path) -> None:
     _, _ = two(world)
     clone = world.clone

@@ -92,6 +92,7 @@ def test_indexes_are_fetched_where_they_are_needed_and_nothing_else(forked: Worl
     assert {path.stat().st_size for path in fetched} == {64 * 8}
 
 
+@pytest.mark.slow
 def test_an_index_that_does_not_fit_is_named(forked: World) -> None:
     """As after an edit by hand that points to the sidecar of another extension."""
     clone, chain = forked.clone, chain_of(forked.clone)

@@ -26,7 +26,7 @@ MODELS = "models"
 RETRACTED = "retracted"
 LEDGER_BRANCH = "gitdata/models"
 
-_POINTER_PATH = re.compile(r"datasets/(?P<dataset>[^/]+)/(?P<stem>[^/]+)\.dvc")
+_POINTER_PATH = re.compile(r"datasets/(?P<dataset>.+)/(?P<stem>[^/]+)\.dvc")
 _RETRACTION_PATH = re.compile(r"datasets/(?P<dataset>[^/]+)/retracted/(?P<id>[0-9a-f]{64})\.json")
 _DECLARATION_PATH = re.compile(r"models/(?P<model>[^/]+)\.toml")
 
@@ -60,7 +60,10 @@ class Snapshot:
         known = ", ".join(sorted(self.chains)) or "none"
         raise Mendable(
             f"There is no dataset '{dataset}' {self.where}; datasets: {known}.",
-            f"Make it with `gitdata add {dataset} FILE`." if pointer.NAME.fullmatch(dataset) else "",
+            f"Make it with `gitdata add {dataset} FILE`. If it was removed, "
+            f"`git log --diff-filter=D -- {DATASETS}/{dataset}` names the commit, and `git revert` brings it back."
+            if pointer.NAME.fullmatch(dataset)
+            else "",
         )
 
     def extensions(self, reference: str) -> tuple[Chain, tuple[Extension, ...]]:
@@ -155,7 +158,10 @@ def read_pointer(path: str, content: bytes) -> Extension | None:
         ) from error
     if extension.dataset != match["dataset"]:
         raise DataUnavailable(
-            f"The pointer {path} belongs to the dataset '{extension.dataset}'.", "Move it back to its folder."
+            f"The pointer {path} belongs to the dataset '{extension.dataset}': the name is part of every id, so a "
+            "dataset cannot be renamed.",
+            f"Go back: `git mv {DATASETS}/{match['dataset']} {DATASETS}/{extension.dataset}` (of a copy, remove it). "
+            f"For another name start another dataset: `gitdata add NEW FILE`, from what `gitdata checkout` puts there.",
         )
     return extension
 

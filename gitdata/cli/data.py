@@ -79,6 +79,7 @@ def extend(
     inputs: Names = None,
     outputs: Names = None,
     version: Version = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Retract the extension that has --version.")] = False,
     dedupe: Dedupe = False,
     message: Message = None,
     as_json: Json = False,
@@ -99,6 +100,7 @@ def extend(
         parent,
         _policy(test_policy),
         _corrections(grown, append_only_new, replace),
+        overwrite,
     )
     repo = open_repo()
     record = command.extend(repo, request, say)
@@ -119,12 +121,19 @@ def status(
 
 
 @app.command()
-def log(reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")], as_json: Json = False) -> None:
+def log(
+    reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")],
+    graph: Annotated[bool, typer.Option("--graph", help="Draw the DAG, heads on top.")] = False,
+    as_json: Json = False,
+) -> None:
     """The extensions of a dataset, oldest first."""
     from gitdata.commands.history import log as run
-    from gitdata.report.tables import log_rows, print_table
+    from gitdata.report.extensions import log_rows, print_graph
+    from gitdata.report.tables import print_table
 
     records = run(open_repo(), reference)
+    if graph and not as_json:
+        return print_graph(records)
     headings = ("version", "id", "extends", "train\n+val+test", "size", "committed", "by")
     show_records(records, as_json, lambda: print_table(headings, log_rows(records), right=(3, 4)))
 
@@ -133,10 +142,25 @@ def log(reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")], as_jso
 def show(reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")], as_json: Json = False) -> None:
     """Everything that the pointer of an extension says."""
     from gitdata.commands.history import show as run
-    from gitdata.report.tables import show_lines
+    from gitdata.report.extensions import show_lines
 
     records = run(open_repo(), reference)
     show_records(records, as_json, lambda: print_lines([line for record in records for line in show_lines(record)]))
+
+
+@app.command()
+def diff(
+    first: Annotated[str, typer.Argument(metavar="DATASET@A")],
+    second: Annotated[str, typer.Argument(metavar="DATASET@B")],
+    rows_only: Annotated[bool, typer.Option("--rows-only", help="No statistics: reads row indexes, no blob.")] = False,
+    as_json: Json = False,
+) -> None:
+    """What B has beyond A: rows, fields, statistics, drift. And whether it lies outside what was there."""
+    from gitdata.commands.diff import diff as run
+    from gitdata.report.differences import print_difference
+
+    records = run(open_repo(), first, second, statistics=not rows_only, say=say)
+    show_records(records, as_json, lambda: print_difference(records))
 
 
 @app.command()
@@ -159,7 +183,7 @@ def retract(
 ) -> None:
     """Declare extensions bad: no model learns from them. Stages a file each; with -m commits them."""
     from gitdata.commands import retract as command
-    from gitdata.report.tables import retraction_lines
+    from gitdata.report.extensions import retraction_lines
 
     repo = open_repo()
     if undo:
@@ -178,7 +202,7 @@ def purge(
 ) -> None:
     """Delete the bytes of a retracted extension. From cache and remote, for good, once no branch needs them."""
     from gitdata.commands.purge import purge as run
-    from gitdata.report.tables import purge_lines
+    from gitdata.report.extensions import purge_lines
 
     record = run(open_repo(), reference, message, dry_run=dry_run, say=say)
     show_records([record], as_json, lambda: print_lines(purge_lines(record)))
@@ -196,6 +220,16 @@ def prune(
 
     records = run(open_repo(), remote=remote, dry_run=dry_run, say=say)
     show_records(records, as_json, lambda: print_lines(prune_lines(records)))
+
+
+@app.command()
+def renumber(dataset: Dataset, message: Message = None, as_json: Json = False) -> None:
+    """Settle versions that stand for two extensions. What is not on the deployment branch yet gets the next label."""
+    from gitdata.commands.renumber import renumber as run
+    from gitdata.report.extensions import renumbered_lines
+
+    records = run(open_repo(), dataset, message, say_always)
+    show_records(records, as_json, lambda: print_lines(renumbered_lines(records, dataset)))
 
 
 @app.command()
@@ -274,6 +308,7 @@ def _request(
     parents: list[str] | None = None,
     test_policy: Policy = "add",
     grown: Corrections | None = None,
+    overwrite: bool = False,
 ) -> Request:
     from gitdata.commands.intake import Request
 
@@ -290,6 +325,7 @@ def _request(
         test_policy=test_policy,
         dedupe=dedupe,
         grown=grown,
+        overwrite=overwrite,
     )
 
 
@@ -327,7 +363,7 @@ def _splits(splits: list[str] | None) -> list[str]:
 
 def _after_extending(repo: Repo, record: Record, as_json: bool) -> None:
     from gitdata.automation import hooks
-    from gitdata.report.tables import extension_text
+    from gitdata.report.extensions import extension_text
 
     if hooks.missing(repo):
         for line in hook_lines(hooks.install(repo)):

@@ -122,7 +122,7 @@ def _examination(repo: Repo, model: str, on: str | None, say: Say) -> _Examinati
         )
     prepare_training()
     source = RowSource(repo, tuple(declaration.data.inputs or ()), tuple(declaration.data.outputs), say)
-    rows = source.rows(extensions, "test")
+    rows = source.rows(source.parts(chain, live, "test"))
     return _Examination(Judge(source, declaration, {}), declaration, extensions, rows, source.digests(rows))
 
 

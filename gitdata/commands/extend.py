@@ -29,7 +29,9 @@ from gitdata.commands.known import nothing_known, read_known
 from gitdata.commands.leaks import leaks_of
 from gitdata.commands.mixture import with_rows_or_opaque
 from gitdata.commands.order import reordered
+from gitdata.commands.overwrite import Overwritten, overwritten, without
 from gitdata.commands.records import Record, Say, silent
+from gitdata.commands.retract import declare_bad
 from gitdata.commands.storing import Copy, Stored, copy_beside, materialise, store
 from gitdata.commands.transfer import sidecar_schema
 from gitdata.data import pointer, pointerfile
@@ -98,20 +100,21 @@ def _create(
 ) -> Record:
     if request.message is not None and not request.message.strip():
         raise Mendable("The commit message is empty.", "Give one with -m, or leave -m out.")
+    old = overwritten(repo, request, chain, say)
     with ExitStack() as stack:
         copies = copy_beside(repo, request, stack)
-        made = _make(repo, request, snapshot, chain, parents, copies, stack, say)
-    return _record(repo, request, chain, made)
+        made = _make(repo, request, snapshot, chain, parents, old, copies, stack, say)
+    return _record(repo, request, chain, made, old.beside(made.extension))
 
 
 def _make(
-    repo: Repo, request: Request, snapshot: Snapshot, chain: Chain, parents: tuple[str, ...],
+    repo: Repo, request: Request, snapshot: Snapshot, chain: Chain, parents: tuple[str, ...], old: Overwritten,
     copies: Mapping[Path, Future[Copy]], stack: ExitStack, say: Say,
 ) -> _Made:  # fmt: skip
     inputs, outputs = _roles(request, chain, parents)
     request = replace(request, inputs=inputs, outputs=outputs)
     read = partial(_read, snapshot=snapshot, schema=_parent_schema(repo, chain, parents))
-    live = chain.ordered(chain.live_part(parents))
+    live = chain.ordered(without(chain, old).live_part(parents))
     known = read_known(repo, live, required=request.dedupe or request.grown is not None, say=say)
     growth, replaces, before = None, (), parents
     if request.grown is None:
@@ -119,7 +122,7 @@ def _make(
     else:
         parts, growth = grow(repo, request, known, [e.id for e in live], read, stack, say)
         if not growth.new and len(parts) == 1:
-            return _unchanged(repo, request, chain, parents, growth)
+            return _unchanged(repo, request, chain, parents, old, growth)
     parts = split_by_fraction(request, parts)
     if growth and growth.replaces:
         require_test_rows(request, parts, known)
@@ -136,21 +139,21 @@ def _make(
         lost = bool(repo.missing_from_cache(same))
         if lost:  # the files are at hand, so what this clone lost of them is put back
             store(repo, replace(same, schema=draft.schema, sidecars=()), parts, stored, source)
-        return _Made(same, _finish_or_refuse(repo, request, same, was_lost=lost), leaks=leaks, growth=growth)
+        return _Made(same, _finish_or_refuse(repo, request, same, old, was_lost=lost), leaks=leaks, growth=growth)
     say(f"Storing {len(stored)} file{'s' * (len(stored) != 1)}.")
     extension = store(repo, draft, parts, stored, source)
-    path = _write_pointer(repo, extension, request.message)
+    path = _write_pointer(repo, extension, request.message, old)
     return _Made(extension, path, overlap, leaks, growth, reordered(repo, chain, before, parts))
 
 
-def _finish_or_refuse(repo: Repo, request: Request, same: Extension, *, was_lost: bool) -> Path:
+def _finish_or_refuse(repo: Repo, request: Request, same: Extension, old: Overwritten, *, was_lost: bool) -> Path:
     """What a killed run had not staged, or not committed, is; else Mendable: there is nothing to add."""
     if _is_finished(repo, request, same):
         raise Mendable(
             f"These files are already in '{same.dataset}', as version {same.version} ({same.short}).",
             "What was missing of them in the cache is back." if was_lost else "Nothing was changed.",
         )
-    return _write_pointer(repo, same, request.message)
+    return _write_pointer(repo, same, request.message, old)
 
 
 def _is_finished(repo: Repo, request: Request, extension: Extension) -> bool:
@@ -161,18 +164,20 @@ def _is_finished(repo: Repo, request: Request, extension: Extension) -> bool:
     return staged and (committed or request.message is None)
 
 
-def _unchanged(repo: Repo, request: Request, chain: Chain, parents: Iterable[str], growth: Growth) -> _Made:
+def _unchanged(
+    repo: Repo, request: Request, chain: Chain, parents: Iterable[str], old: Overwritten, growth: Growth
+) -> _Made:
     """A grown file without a new row: nothing is to do, but to finish what a killed run made of this file."""
     heads = [chain.extensions[parent] for parent in parents]
     name = request.files[0].name
     for head in heads:
         is_of_file = any(file.path == name for file in repo.files_of(head))
         if is_of_file and not _is_finished(repo, request, head):
-            return _Made(head, _write_pointer(repo, head, request.message), growth=growth)
+            return _Made(head, _write_pointer(repo, head, request.message, old), growth=growth)
     return _Made(heads[0], None, growth=growth)
 
 
-def _record(repo: Repo, request: Request, chain: Chain, made: _Made) -> Record:
+def _record(repo: Repo, request: Request, chain: Chain, made: _Made, old: Overwritten) -> Record:
     extension = made.extension
     if made.path is None:
         fields = {"dataset": extension.dataset, "rows": dict(extension.rows), "version": extension.version}
@@ -185,11 +190,13 @@ def _record(repo: Repo, request: Request, chain: Chain, made: _Made) -> Record:
             "grown": made.growth and made.growth.record(),
             "known_rows": made.known_rows,
             "leaks": dict(made.leaks),
+            "overwrites": [bad.stem for bad in old.extensions],
             "parents": [chain.extensions[parent].stem for parent in extension.parents],
             "pointer": made.path.relative_to(repo.top).as_posix(),
             "reordered": list(made.reordered),
-            "replaces": [chain.extensions[old].stem for old in extension.replaces],
+            "replaces": [chain.extensions[id].stem for id in extension.replaces],
             "rows": dict(extension.rows),
+            "seen_by": list(old.seen_by),
             "version": extension.version,
             "committed": request.message is not None,
         },
@@ -270,10 +277,12 @@ def _version(request: Request, chain: Chain, parents: Iterable[str], *, trains: 
         return next_version(chain, parents, trains=trains)
     if not pointer.VERSION.fullmatch(request.version):
         raise Mendable(f"'{request.version}' is no version.", "Give three numbers, as in 1.2.0.")
-    if carriers := [e for e in chain.extensions.values() if e.version == request.version]:
+    carriers = [e for e in chain.extensions.values() if e.version == request.version]
+    if carriers and not request.overwrite:
         raise Mendable(
             f"Version {request.version} of '{request.dataset}' is in use by {carriers[0].short}.",
-            f"Leave --version out: {next_version(chain, parents, trains=trains)} is free.",
+            f"Leave --version out: {next_version(chain, parents, trains=trains)} is free. "
+            "With --overwrite the other one is retracted.",
         )
     return request.version
 
@@ -296,8 +305,11 @@ def _identical(request: Request, chain: Chain, draft: Extension, stored: Sequenc
 # --- acting --------------------------------------------------------------------------------------------------
 
 
-def _write_pointer(repo: Repo, extension: Extension, message: str | None) -> Path:
+def _write_pointer(repo: Repo, extension: Extension, message: str | None, old: Overwritten) -> Path:
+    """Retract what is overwritten, write and stage the pointer; with a message commit all of it."""
+    old = old.beside(extension)
     path = repo.writable(repo.top / DATASETS / extension.dataset / f"{extension.stem}.dvc")
+    retractions = declare_bad(repo, old.extensions, f"overwritten by {extension.stem}") if old.extensions else []
     durable.write(path, pointerfile.encode(extension))
     try:
         repo.git.stage(path)
@@ -305,5 +317,5 @@ def _write_pointer(repo: Repo, extension: Extension, message: str | None) -> Pat
         path.unlink(missing_ok=True)
         raise
     if message is not None:
-        repo.git.commit(message, path)
+        repo.git.commit(old.message(message), path, *retractions)
     return path

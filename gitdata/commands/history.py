@@ -14,13 +14,17 @@ from gitdata.snapshot import DATASETS
 
 
 def log(repo: Repo, reference: str) -> list[Record]:
-    """One record per extension of a closure, oldest first; who committed it when is git's knowledge."""
+    """One record per extension, oldest first: of `DATASET@X` and its ancestors, of `DATASET` all there are.
+
+    Who committed it when is git's knowledge.
+    """
     snapshot = repo.snapshot() if repo.is_bare else repo.work_tree_snapshot()
     chain, selected = snapshot.extensions(reference)
-    repo.live(chain)
-    closure = chain.closure(e.id for e in selected)
-    commits = _introduced(repo, reference.partition("@")[0])
-    return [_entry(chain, e, commits.get(f"{e.stem}.dvc")) for e in chain.ordered(closure)]
+    dataset, _, selector = reference.partition("@")
+    wanted = [extension.id for extension in selected] if selector else list(chain.extensions)
+    repo.live(chain, wanted)
+    commits = _introduced(repo, dataset)
+    return [_entry(chain, e, commits.get(e.short)) for e in chain.ordered(chain.closure(wanted))]
 
 
 def show(repo: Repo, reference: str) -> list[Record]:
@@ -30,7 +34,7 @@ def show(repo: Repo, reference: str) -> list[Record]:
     commits = _introduced(repo, selected[0].dataset) if selected else {}
     records = []
     for extension in selected:
-        entry = _entry(chain, extension, commits.get(f"{extension.stem}.dvc"))
+        entry = _entry(chain, extension, commits.get(extension.short))
         files = [{"path": f.place, "rows": f.rows, "sha256": f.sha256, "size": f.size} for f in extension.files or ()]
         details = extension_record(extension)
         more: dict[str, Any] = {key: details[key] for key in ("inputs", "outputs", "split_policy") if key in details}
@@ -59,12 +63,14 @@ def _entry(chain: Chain, extension: Extension, commit: dict[str, str] | None) ->
             "retracted": extension.id in chain.retracted,
             "rows": dict(extension.rows),
             "size": extension.directory.size,
+            "state": chain.state_of(extension.id),
             "version": extension.version,
         },
     )
 
 
 def _introduced(repo: Repo, dataset: str) -> dict[str, dict[str, str]]:
-    """By file name of a pointer: the commit that brought it first, with author, time and subject."""
+    """By id8: the commit that brought an extension first, under whatever label, with author, time and subject."""
     found = repo.git.introduced(f"{DATASETS}/{dataset}")
-    return {path.rpartition("/")[2]: about for path, about in found.items()}
+    oldest_last = sorted(found.items(), key=lambda item: item[1]["time"], reverse=True)
+    return {path.removesuffix(".dvc").rpartition("-")[2]: about for path, about in oldest_last if path.endswith(".dvc")}

@@ -48,6 +48,7 @@ class Request:
     test_policy: Policy = "add"
     dedupe: bool = False
     grown: Corrections | None = None
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True)

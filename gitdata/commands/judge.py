@@ -85,8 +85,7 @@ class Judge:
             self.package(view.situation.ledger.entries[baseline])
 
     def _test_rows(self, view: View) -> Columns:
-        extensions = view.chain.contributing(view.situation.live, "test")
-        return self.source.rows(extensions, "test") if extensions else {}
+        return self.source.rows(self.source.parts(view.chain, view.situation.live, "test"))
 
     def _rivals(self, situation: Situation, id: str, rows: Columns, digests: NDArray[np.uint64]) -> dict[str, Entry]:
         """Whom the candidate is compared with, by role; nobody with itself, nor with what answers another question."""

@@ -16,15 +16,15 @@ from gitdata.canonical import digest, readable_json
 from gitdata.commands.intake import Part
 from gitdata.commands.records import Say, silent
 from gitdata.commands.transfer import fetch_blobs
+from gitdata.commands.union import row_index
 from gitdata.data.pointer import SIDECAR, Extension, File
 from gitdata.errors import DataUnavailable, TryAgain
-from gitdata.repo import Repo, blob_of
+from gitdata.repo import Repo, blob_of, malformed_sidecar
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-ROW_INDEX = "rows.u64"
 ROW_FACTS = "rows.json"
 
 
@@ -150,19 +150,13 @@ def read_known(repo: Repo, extensions: Sequence[Extension], *, required: bool, s
 
 def _read(repo: Repo, extension: Extension) -> tuple[NDArray[np.uint64], Facts | None]:
     """Index and facts of an extension; older extensions have no facts."""
-    from gitdata.data import rows
-
     fetch_blobs(repo, [blob_of(attachment) for attachment in extension.sidecars])
-    index = repo.cache.read(repo.sidecar(extension, ROW_INDEX))
+    index = row_index(repo, extension)
     recorded = any(a.path == f"{SIDECAR}/{ROW_FACTS}" for a in extension.sidecars)
     facts = Facts.decode(repo.cache.read(repo.sidecar(extension, ROW_FACTS))) if recorded else None
-    files = repo.files_of(extension)
-    if len(index) != 8 * sum(file.rows for file in files) or (facts and len(facts.contents) != len(files)):
-        raise DataUnavailable(
-            f"The row index of {extension.dataset}@{extension.version} ({extension.short}) is not that of its files.",
-            "It was made by something else; make the extension anew.",
-        )
-    return rows.read_index(index), facts
+    if facts and len(facts.contents) != len(repo.files_of(extension)):
+        raise malformed_sidecar(extension, ROW_FACTS)
+    return index, facts
 
 
 def row_sidecars(parts: Sequence[Part], files: Sequence[File], source: Source | None) -> tuple[bytes, bytes]:

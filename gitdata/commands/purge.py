@@ -17,11 +17,12 @@ from gitdata import durable
 from gitdata.commands.lineage import saw
 from gitdata.commands.reach import blobs_needed, purged_at, reach
 from gitdata.commands.records import Record, Say, silent
+from gitdata.commands.retract import retraction_place
 from gitdata.commands.transfer import open_remote
 from gitdata.data.pointer import SPLITS, Extension
 from gitdata.errors import DataUnavailable, Mendable
 from gitdata.repo import Repo, blob_of, directory_blob
-from gitdata.snapshot import DATASETS, RETRACTED, Retraction, encode_retraction, read_retraction
+from gitdata.snapshot import DATASETS, Retraction, encode_retraction, read_retraction
 from gitdata.storage.cache import Blob
 
 
@@ -47,7 +48,7 @@ def purge(repo: Repo, reference: str, message: str | None, *, dry_run: bool = Fa
         )
     plan = _plan(repo, extension, found.needed)
     remote = open_remote(repo, "data") if repo.git_remote is not None else None
-    path = repo.writable(repo.top / DATASETS / extension.dataset / RETRACTED / f"{extension.id}.json")
+    path = repo.writable(retraction_place(repo, extension))
     if not dry_run:
         _delete_checked_out(repo, extension)
         if remote is not None:
@@ -83,8 +84,8 @@ def _retracted(repo: Repo, reference: str) -> tuple[Extension, Retraction]:
     _, (extension, *others) = repo.work_tree_snapshot().extensions(reference)
     if others:
         raise Mendable(f"'{reference}' names several extensions.", "Name one by its id.")
-    path = f"{DATASETS}/{dataset}/{RETRACTED}/{extension.id}.json"
-    place = repo.top / path
+    place = retraction_place(repo, extension)
+    path = place.relative_to(repo.top).as_posix()
     retraction = read_retraction(path, place.read_bytes()) if place.is_file() else None
     if retraction is None:
         raise Mendable(

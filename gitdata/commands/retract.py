@@ -20,8 +20,19 @@ def retract(repo: Repo, references: Sequence[str], reason: str, message: str | N
     named = [_named(repo, "retract", reference) for reference in references]
     if not reason.strip():
         raise Mendable("A retraction needs a reason.", "Give one: `--reason TEXT`.")
+    paths = declare_bad(repo, [extension for extension, _ in named], reason)
+    changed = repo.git.try_text("diff", "--quiet", "HEAD", "--", *map(str, paths)) is None
+    if message is not None and changed:
+        repo.git.commit(message, *paths)
+    committed = message is not None
+    return [_record(repo, e, path, reason.strip(), retracted=True, committed=committed) for e, path in named]
+
+
+def declare_bad(repo: Repo, extensions: Sequence[Extension], reason: str) -> list[Path]:
+    """Write and stage retractions; their files."""
+    paths = [repo.writable(retraction_place(repo, extension)) for extension in extensions]
     with ExitStack() as unless_staged:
-        for extension, path in named:
+        for extension, path in zip(extensions, paths, strict=True):
             if not path.is_file():
                 unless_staged.callback(path.unlink, missing_ok=True)
             known = _known(repo, path)
@@ -30,14 +41,9 @@ def retract(repo: Repo, references: Sequence[str], reason: str, message: str | N
             )
             if not path.is_file() or path.read_bytes() != content:
                 durable.write(path, content)
-        paths = [path for _, path in named]
         repo.git.stage(*paths)
         unless_staged.pop_all()
-    changed = repo.git.try_text("diff", "--quiet", "HEAD", "--", *map(str, paths)) is None
-    if message is not None and changed:
-        repo.git.commit(message, *paths)
-    committed = message is not None
-    return [_record(repo, e, path, reason.strip(), retracted=True, committed=committed) for e, path in named]
+    return paths
 
 
 def undo(repo: Repo, references: Sequence[str], message: str | None, say: Say = silent) -> list[Record]:
@@ -64,7 +70,7 @@ def undo(repo: Repo, references: Sequence[str], message: str | None, say: Say = 
 
 
 def _named(repo: Repo, command: str, reference: str) -> tuple[Extension, Path]:
-    top = repo.require_work_tree(command)
+    repo.require_work_tree(command)
     repo.require_initialised()
     dataset, _, selector = reference.partition("@")
     snapshot = repo.work_tree_snapshot()
@@ -73,7 +79,12 @@ def _named(repo: Repo, command: str, reference: str) -> tuple[Extension, Path]:
         versions = ", ".join(e.version for e in chain.ordered(repo.live(chain)))
         raise Mendable(f"'{reference}' names no extension; live ones: {versions}.", f"Name one: `{dataset}@VERSION`.")
     _, named = snapshot.extensions(reference)
-    return named[0], repo.writable(top / DATASETS / dataset / RETRACTED / f"{named[0].id}.json")
+    return named[0], repo.writable(retraction_place(repo, named[0]))
+
+
+def retraction_place(repo: Repo, extension: Extension) -> Path:
+    """The file whose existence declares an extension bad."""
+    return repo.top / DATASETS / extension.dataset / RETRACTED / f"{extension.id}.json"
 
 
 def _known(repo: Repo, path: Path) -> Retraction | None:

@@ -1,14 +1,17 @@
-"""Row source: the rows of extensions as columns, each file verified before it is read."""
+"""Row source: the rows of a union as columns, each file verified before it is read."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.records import Say, silent
 from gitdata.commands.transfer import fetch_extensions, sidecar_schema
+from gitdata.commands.union import Part, union_parts
+from gitdata.data.chain import Chain
 from gitdata.data.pointer import Extension, File
 from gitdata.data.schema import Schema
 from gitdata.repo import Repo, blob_of
@@ -32,25 +35,35 @@ class RowSource:
     outputs: tuple[str, ...]
     say: Say = silent
 
-    def rows(self, extensions: Sequence[Extension], split: str) -> Columns:
-        """All rows of a split, extensions in the order given, files in the order of the listing."""
+    def parts(self, chain: Chain, live: Iterable[str], split: str) -> list[Part]:
+        """The files that bring rows of a split to the union of what is live, and which rows of each."""
+        live = frozenset(live)
+        return union_parts(self.repo, chain, live, split, within=live)
+
+    def rows(self, parts: Sequence[Part]) -> Columns:
+        """The rows of some parts, one after the other; a file that brings none is not opened."""
         from gitdata.data import formats
 
-        fetch_extensions(self.repo, extensions, [split], self.say)
-        return formats.concatenate([part for extension in extensions for part in self._read(extension, split)])
+        with_columns = [part for part in parts if part.file.rows]
+        parts = [part for part in with_columns if part.rows] or with_columns[:1]  # without rows it has columns still
+        extensions = tuple({part.extension.id: part.extension for part in parts}.values())
+        fetch_extensions(self.repo, extensions, {part.file.split for part in parts}, self.say)
+        by_split = groupby(parts, lambda part: (part.extension, part.file.split))
+        return formats.concatenate([rows for (e, split), own in by_split for rows in self._read(e, split, own)])
 
-    def _read(self, extension: Extension, split: str) -> Iterator[Columns]:
-        """The rows of each file of a split; the place of one in a folder gives its rows fields besides."""
+    def _read(self, extension: Extension, split: str, parts: Iterable[Part]) -> Iterator[Columns]:
+        """The rows of some parts of a split; the place of a file in a folder gives its rows fields besides."""
         from gitdata.data import formats
         from gitdata.data.formats import folder
 
         schema = schema_of(self.repo, extension)
         files = [file for file in self.repo.files_of(extension) if file.split == split]
         tables = labels_tables(self.repo, extension, files)
-        for file in files:
-            if file.rows:
-                beside = folder.beside(file.path, tables.get(folder.labels_place(file.path) or ""))
-                yield formats.read(verified(self.repo, file), schema, suffix=Path(file.path).suffix, beside=beside)
+        for part in parts:
+            place = part.file.path
+            beside = folder.beside(place, tables.get(folder.labels_place(place) or ""))
+            rows = formats.read(verified(self.repo, part.file), schema, suffix=Path(place).suffix, beside=beside)
+            yield rows if part.keep is None else select(rows, part.keep)
 
     def inputs_of(self, columns: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
         return self.inputs or tuple(name for name in columns if name not in self.outputs)

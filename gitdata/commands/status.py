@@ -16,13 +16,14 @@ from gitdata.snapshot import DATASETS, MODELS, Snapshot
 
 
 def status(repo: Repo) -> list[Record]:
-    """One record per dataset, one per model, one on the ledger."""
+    """One record per dataset, one per model; on a server one on the server."""
     if repo.is_bare:
         return [_server(repo)]
     repo.require_initialised()
     snapshot = repo.work_tree_snapshot()
     changed = _changed(repo)
     datasets = [_dataset(repo, snapshot, name, changed) for name in sorted(snapshot.chains)]
+    datasets += [_removed(name, changed) for name in sorted(_named_in(changed) - snapshot.chains.keys())]
     commit = repo.ledger_commit()
     return [*datasets, *(_model(repo, model, snapshot, commit) for model in sorted(snapshot.declarations))]
 
@@ -39,6 +40,18 @@ def _changed(repo: Repo) -> dict[str, str]:
     )
     entries = [entry.decode(errors="surrogateescape") for entry in listing.split(b"\0") if entry]
     return {entry[3:]: entry[:2] for entry in entries}
+
+
+def _named_in(changed: dict[str, str]) -> set[str]:
+    """The datasets of pointers that were deleted."""
+    deleted = [path for path, letters in changed.items() if "D" in letters and path.endswith(".dvc")]
+    return {path.split("/")[1] for path in deleted if path.startswith(f"{DATASETS}/") and path.count("/") == 2}
+
+
+def _removed(name: str, changed: dict[str, str]) -> Record:
+    """A dataset that the last commit has and the work tree has not."""
+    own = {path: letters for path, letters in changed.items() if path.startswith(f"{DATASETS}/{name}/")}
+    return Record("dataset removed", name, {"pointers": len(own), "staged": any(x[0] == "D" for x in own.values())})
 
 
 def _dataset(repo: Repo, snapshot: Snapshot, name: str, changed: dict[str, str]) -> Record:

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING
 
 from gitdata.canonical import readable_json
 from gitdata.commands.intake import Part, Request, stamp
-from gitdata.commands.known import ROW_FACTS, ROW_INDEX, Source, row_sidecars
+from gitdata.commands.known import ROW_FACTS, Source, row_sidecars
 from gitdata.data import pointer, pointerfile
-from gitdata.data.pointer import Attachment, Directory, Extension, File
+from gitdata.data.pointer import ROW_INDEX, Attachment, Directory, Extension, File
 from gitdata.errors import Mendable
 from gitdata.repo import Repo
 from gitdata.storage.cache import Blob, directory_object, hash_file

@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
+from gitdata.commands.advice import advice
 from gitdata.commands.reach import purged_at
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.transfer import blobs_of, check_directory, fetch_extensions, open_remote
@@ -62,6 +63,8 @@ def push_refs(repo: Repo, git_remote: str, url: str, lines: Iterable[str], say: 
     if packages:
         sent, store = _upload(repo, "models", packages, target, say)
         records.append(Record("push", store, {"blobs": len(packages), "bytes": sent, "extensions": 0}))
+    for line in dict.fromkeys(line for commit in commits for line in advice(repo.snapshot(commit))):
+        say(line)
     return records
 
 

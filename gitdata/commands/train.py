@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from gitdata.commands.judge import Judge, rounded_all
 from gitdata.commands.recording import describe, record_fall_back, record_verdict, record_version
@@ -18,6 +18,7 @@ from gitdata.commands.rowsource import HOLDOUT, RowSource, select
 from gitdata.commands.situation import declared, default_revision, sentence
 from gitdata.commands.task import Task, View
 from gitdata.commands.transfer import open_remote
+from gitdata.commands.union import Part
 from gitdata.data import choice
 from gitdata.data.choice import Decision
 from gitdata.data.pointer import Attachment, Directory, ModelVersion, package_digest
@@ -134,14 +135,19 @@ def _training_data(task: Task, view: View, decision: Decision, *, strict: bool) 
     from gitdata.training.methods import TrainingData
 
     source, live = task.source, view.situation.live
-    with_validation = view.chain.contributing(live, "validation")
-    trainable = view.chain.ordered(view.situation.trainable)
-    unseen = tuple(e for e in trainable if e.id in decision.unseen)
+    with_validation = source.parts(view.chain, live, "validation")
+    parts = source.parts(view.chain, live, "train")
     kept_share = 1.0 if with_validation else 1.0 - HOLDOUT
 
+    def of(ids: frozenset[str]) -> list[Part]:
+        return [part for part in parts if part.extension.id in ids]
+
+    def expected_rows(ids: frozenset[str]) -> int:
+        return max(1, round(kept_share * sum(part.rows for part in of(ids))))
+
     @cache
-    def read(extensions: tuple[Any, ...]) -> tuple[Columns, Columns]:
-        rows = source.rows(extensions, "train")
+    def read(ids: frozenset[str]) -> tuple[Columns, Columns]:
+        rows = source.rows(of(ids))
         if with_validation:
             return rows, {}
         held_out = source.held_out(rows)
@@ -150,15 +156,15 @@ def _training_data(task: Task, view: View, decision: Decision, *, strict: bool) 
     @cache
     def validation() -> Columns:
         if with_validation:
-            return source.rows(with_validation, "validation")
-        return read(unseen if strict and decision.restored else trainable)[1]
+            return source.rows(with_validation)
+        return read(decision.unseen if strict and decision.restored else view.situation.trainable)[1]
 
     return TrainingData(
-        unseen=lambda: read(unseen)[0],
-        whole=lambda: read(trainable)[0],
+        unseen=lambda: read(decision.unseen)[0],
+        whole=lambda: read(view.situation.trainable)[0],
         validation=validation,
-        unseen_rows=max(1, round(kept_share * sum(e.rows_of("train") for e in unseen))),
-        whole_rows=max(1, round(kept_share * sum(e.rows_of("train") for e in trainable))),
+        unseen_rows=expected_rows(decision.unseen),
+        whole_rows=expected_rows(view.situation.trainable),
     )
 
 

@@ -11,8 +11,11 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from gitdata.data.pointer import Extension, version_key
+
+State = Literal["live", "retracted", "replaced", "lost"]
 
 
 class MissingParents(LookupError):
@@ -113,7 +116,9 @@ class Chain:
         return tuple(e for e in order if e.rows_of(split) and e.id not in hidden)
 
     def matching(self, reference: str) -> tuple[Extension, ...]:
-        """The extensions that a version label or an id prefix of at least four digits names."""
+        """The extensions that a version label, or an id prefix of at least four digits, names."""
+        if carriers := self.carriers.get(reference):
+            return tuple(self.extensions[id] for id in carriers)
         return tuple(
             extension
             for id, extension in sorted(self.extensions.items())
@@ -121,13 +126,27 @@ class Chain:
         )
 
     @property
-    def double_versions(self) -> dict[str, tuple[str, ...]]:
-        """Labels that more than one extension carries, with the ids."""
-        carriers: dict[str, list[str]] = {}
+    def carriers(self) -> dict[str, tuple[str, ...]]:
+        """The ids that each label stands for: of those that carry it, what is live, or else what is not lost."""
+        found: dict[str, list[str]] = {}
         for id, extension in sorted(self.extensions.items()):
             if id not in self.lost:
-                carriers.setdefault(extension.version, []).append(id)
-        return {label: tuple(ids) for label, ids in carriers.items() if len(ids) > 1}
+                found.setdefault(extension.version, []).append(id)
+        out = self.retracted | self.replaced
+        return {label: tuple(id for id in ids if id not in out) or tuple(ids) for label, ids in found.items()}
+
+    @property
+    def double_versions(self) -> dict[str, tuple[str, ...]]:
+        """Labels that stand for more than one extension, with the ids."""
+        return {label: ids for label, ids in self.carriers.items() if len(ids) > 1}
+
+    def state_of(self, id: str) -> State:
+        """Why an extension is not live, or that it is, as far as its own word goes."""
+        if id in self.retracted:
+            return "retracted"
+        if id in self.replaced:
+            return "replaced"
+        return "lost" if id in self.lost else "live"
 
 
 def missing_parents(extensions: Mapping[str, Extension]) -> frozenset[str]:

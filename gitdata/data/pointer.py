@@ -22,6 +22,7 @@ SHORT = 8
 SPLITS = ("train", "validation", "test")
 POLICIES = ("add", "replace", "drop")
 SIDECAR = "sidecar"
+ROW_INDEX = "rows.u64"  # the sidecar with the first 64 bits of every row's digest
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 VERSION = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})")

@@ -45,6 +45,7 @@ def status_lines(records: Sequence[Record]) -> list[str]:
         return ["No dataset yet. Make one: gitdata add DATASET FILE"]
     writers: dict[str, Callable[[Record], list[str]]] = {
         "dataset": _dataset,
+        "dataset removed": _removed,
         "model": _model,
         "server": _server,
     }
@@ -59,6 +60,12 @@ def _server(record: Record) -> list[str]:
     ]
 
 
+def _removed(record: Record) -> list[str]:
+    state = "removed, to be committed" if record["staged"] else "removed, not staged"
+    back = f"git restore --staged --worktree --source=HEAD datasets/{record.id}"
+    return [f"{record.id}: {state}: {plural(record['pointers'], 'file')} ({back} brings it back)"]
+
+
 def _dataset(record: Record) -> list[str]:
     heads = ", ".join(record["heads"])
     lines = [f"{record.id}: {plural(record['extensions'], 'extension')}, {rows_text(record['rows'])}; heads: {heads}"]
@@ -70,11 +77,14 @@ def _dataset(record: Record) -> list[str]:
         f"  {plural(count, 'blob')} of {stem} not in the cache (gitdata fetch)"
         for stem, count in record["missing"].items()
     ]
-    lines += [f"  version {label} stands for {', '.join(ids)}" for label, ids in record["double_versions"].items()]
+    lines += [
+        f"  version {label} stands for {', '.join(ids)} (gitdata renumber {record.id})"
+        for label, ids in record["double_versions"].items()
+    ]
     if record["retracted"]:
         lines.append(f"  retracted: {', '.join(record['retracted'])}")
     lines += [
-        f"  lost: the pointer of {id} is gone, though others extend it; it counts as retracted "
+        f"  lost: the pointer of {id} is gone, though others extend or replace it; it counts as retracted "
         f"(git log --all -- 'datasets/{record.id}/*-{id}.dvc')"
         for id in record["lost"]
     ]
@@ -103,110 +113,6 @@ def pending_text(record: Record) -> str:
     else:
         parts.append(f"to do: {record['action']} ({record['reason']})")
     return "; ".join(parts)
-
-
-def extension_text(record: Record) -> list[str]:
-    """What `add` and `extend` say."""
-    name = f"{record['dataset']}@{record['version']} ({record.id[:8]})"
-    if record.kind == "unchanged":
-        return [*_grown(record["grown"]), f"{name} holds every row of the file: nothing to do"]
-    parents = f"extends {', '.join(record['parents'])}" if record["parents"] else "a base"
-    parents += f" in place of {', '.join(record['replaces'])}" if record["replaces"] else ""
-    done = "committed" if record["committed"] else "staged"
-    lines = [f"{name}: {rows_text(record['rows'])}; {parents}", *_grown(record["grown"])]
-    lines += _leaks(record["leaks"])
-    if record["known_rows"]:
-        lines.append(
-            f"{plural(record['known_rows'], 'row')} stood in the dataset before or repeat here "
-            "(--dedupe leaves such rows out)"
-        )
-    lines += [f"The columns of '{name}' stand in another order; fields go by name." for name in record["reordered"]]
-    if not sum(record["rows"].values()):
-        lines.append("No format is known for its files: they are kept as they are, and nothing is trained on them.")
-    next_step = "git push" if record["committed"] else "git commit, then git push"
-    lines.append(f"{done}: {record['pointer']}; next: {next_step}")
-    return lines
-
-
-def _grown(grown: Mapping[str, Any] | None) -> list[str]:
-    """What a grown file came to."""
-    if grown is None:
-        return []
-    from gitdata.commands.correction import correction_lines
-
-    correction = correction_lines(grown["correction"]) if grown["correction"] else []
-    how = "by its first bytes" if grown["by"] == "bytes" else "by their digests"
-    return [f"{plural(grown['known_rows'], 'row')} of the file known, {how}", *correction]
-
-
-def _leaks(leaks: Mapping[str, int]) -> list[str]:
-    """Rows that are trained on and tested on."""
-    found = [
-        (leaks.get("test_rows_in_train", 0), "test row", "train rows"),
-        (leaks.get("train_rows_in_test", 0), "train row", "test rows"),
-    ]
-    parts = [f"{plural(count, noun)} also among the {others}" for count, noun, others in found if count]
-    return [f"{'; '.join(parts)}: no gate uses them"] if parts else []
-
-
-def log_rows(records: Sequence[Record]) -> list[list[str]]:
-    return [
-        [
-            record["version"],
-            record.id[:8],
-            ", ".join(parent.rpartition("-")[0] for parent in record["parents"]) or "base",
-            split_counts(record["rows"]) + _state(record),
-            size_text(record["size"]),
-            record["commit"]["time"][:16].replace("T", " ") if record["commit"] else "not committed",
-            record["commit"]["author"] if record["commit"] else "",
-        ]
-        for record in records
-    ]
-
-
-def _state(record: Record) -> str:
-    return " lost" if record["lost"] else " retracted" if record["retracted"] else ""
-
-
-def show_lines(record: Record) -> list[str]:
-    """`gitdata show` for people."""
-    lines = [
-        f"{record['dataset']}@{record['version']}  {record.id}",
-        f"parents: {', '.join(record['parents']) or 'none (a base)'}",
-        f"rows: {rows_text(record['rows'])}; {size_text(record['size'])}"
-        + _state(record).replace(" ", "; ")
-        + (f"; {plural(record['missing'], 'blob')} not in the cache" if record["missing"] else ""),
-    ]
-    if record["commit"]:
-        about = record["commit"]
-        lines.append(f"commit: {about['commit'][:8]} by {about['author']}, {about['time']}: {about['subject']}")
-    if (policy := record["split_policy"]["test"]) != "add":
-        lines.append(f"test rows of its parents: {policy}")
-    roles = {role: record.fields.get(role) for role in ("inputs", "outputs")}
-    lines += [f"{role}: {', '.join(names)}" for role, names in roles.items() if names]
-    if schema := record["fields"]:
-        lines.append("fields: " + ", ".join(_field(field) for field in schema))
-        lines += [line for field in schema for line in _about(field)]
-    elif schema is not None:
-        lines.append("fields: none (opaque files, kept as they are)")
-    lines += [
-        f"  {f['path']}  {plural(f['rows'], 'row')}  {size_text(f['size'])}  {f['sha256'][:8]}" for f in record["files"]
-    ]
-    return lines
-
-
-def _field(field: Mapping[str, Any]) -> str:
-    shape = f"[{'×'.join(str(n) for n in field['shape'])}]" if field["shape"] else ""
-    unit = f", {field['unit']}" if "unit" in field else ""
-    return f"{field['name']} ({field['dtype']}{shape}{unit})"
-
-
-def _about(field: Mapping[str, Any]) -> list[str]:
-    """What a format says of a field besides dtype, shape and unit."""
-    lines = [f"  {field['name']}: {field['description']}"] if "description" in field else []
-    labels = field.get("categories", [])
-    more = f" and {len(labels) - 12} more" if len(labels) > 12 else ""
-    return lines + [f"  {field['name']} is one of {', '.join(labels[:12])}{more}"] * bool(labels)
 
 
 def model_rows(records: Sequence[Record]) -> list[list[str]]:
@@ -262,33 +168,6 @@ def listing_lines(records: Sequence[Record]) -> list[str]:
             declared = "" if record["declared"] else "; not declared here"
             lines.append(f"model {record.id}  {plural(record['versions'], 'version')}, {champion}{declared}")
     return lines or ["No dataset yet. Make one: gitdata add DATASET FILE"]
-
-
-def retraction_lines(record: Record) -> list[str]:
-    """What `retract` says."""
-    what = f"{record['dataset']}@{record['version']} ({record.id[:8]})"
-    done = "is retracted" if record["retracted"] else "is live again"
-    lines = [f"{what} {done}: {record['reason']}"]
-    if record["seen_by"]:
-        lines.append(f"seen by {', '.join(record['seen_by'])}")
-    next_step = "git push" if record["committed"] else "git commit, then git push"
-    return [*lines, f"{'committed' if record['committed'] else 'staged'}: {record['path']}; next: {next_step}"]
-
-
-def purge_lines(record: Record) -> list[str]:
-    """What `purge` says."""
-    what = f"{record['dataset']}@{record['version']} ({record.id[:8]})"
-    done = "would be purged" if record["dry_run"] else "is purged"
-    blobs = f"{plural(record['blobs'], 'blob')}, {size_text(record['bytes'])}"
-    lines = [f"{what} {done}: {blobs} deleted from {' and '.join(record['places'])}"]
-    lines += [f"  kept: {kept['md5']}, which {kept['needed_by']} has too" for kept in record["kept"]]
-    if record["seen_by"]:
-        lines.append(f"  still carry traces of it: {', '.join(record['seen_by'])} (weights, statistics, row digests)")
-    if record["dry_run"]:
-        return lines
-    lines.append("  git's history keeps its pointer; other clones keep what they fetched until `gitdata prune` there")
-    next_step = "git push" if record["committed"] else "git commit, then git push"
-    return [*lines, f"{'committed' if record['committed'] else 'staged'}: {record['path']}; next: {next_step}"]
 
 
 def prune_lines(records: Sequence[Record]) -> list[str]:

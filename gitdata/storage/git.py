@@ -226,7 +226,7 @@ class Git:
         """Files below `folder` with the commit of HEAD's history that added them first."""
         if self.resolve("HEAD") is None:
             return {}
-        which = ("-m", "--full-history", "--diff-filter=A", "--name-only")  # a merge may bring its own
+        which = ("-m", "--full-history", "--no-renames", "--diff-filter=A", "--name-only")  # a merge may bring its own
         log = self.text("log", *which, "--format=%x01%H%x02%cI%x02%an%x02%s", "--", folder)
         found: dict[str, dict[str, str]] = {}
         for entry in re.split(r"\x01(?=[0-9a-f]{40,64}\x02)", log)[1:]:  # names and subjects may hold anything

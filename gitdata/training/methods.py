@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any
 
@@ -95,6 +95,8 @@ def climb(
         started = time.perf_counter()
         recipe = _recipe(method, declaration, data, restored if method != "union" else None)
         rows = data.unseen() if method == "finetune" else data.whole()
+        if method == "finetune" and not _length(rows):
+            recipe = replace(recipe, steps=0)  # parallel extensions that were seen brought all of these rows already
         try:
             package = _train(recipe, declaration, rows)
         except Mendable as error:
@@ -141,9 +143,11 @@ def _union_steps(declaration: Declaration, rows: int) -> int:
 
 
 def _train(recipe: _Recipe, declaration: Declaration, rows: Columns) -> Package:
+    training, restored = declaration.training, recipe.restored
+    if restored and not recipe.steps:
+        return restored
     if not _length(rows):
         raise Mendable("There are no rows to train on.", "Extend the dataset with train rows.")
-    training, restored = declaration.training, recipe.restored
     codes = restored.preprocessing if restored else preprocessing.fit(declaration, rows)
     inputs, targets = codes.encode_inputs(rows), codes.encode_outputs(rows)
     plan = restored.plan if restored else network.plan_of(declaration.network, codes.input_width, codes.output_width)

@@ -21,7 +21,7 @@ COMMANDS, MESSAGES = ROOT / "docs" / "commands.md", ROOT / "docs" / "messages.md
 
 GROUPS = {
     "Set up and look after": ("init", "clone", "install", "uninstall", "doctor", "verify", "completion"),
-    "Data": ("add", "extend", "retract", "purge", "status", "ls", "log", "show"),
+    "Data": ("add", "extend", "retract", "renumber", "purge", "status", "ls", "log", "show", "diff"),
     "Blobs": ("push", "fetch", "pull", "checkout", "prune"),
     "Models": (
         "train", "pending", "models", "lineage", "evaluate", "compare", "promote", "reject", "rollback", "predict",

@@ -73,6 +73,16 @@ def test_finetune_reads_unseen_rows_alone_and_goes_on_from_the_restored_state(
     assert {id(column) for column in found.trained_on.values()}
 
 
+def test_where_no_unseen_row_is_new_the_restored_version_stays_as_it_is(
+    lattice: Columns, declare: Declare, short: dict[str, str], base: Package
+) -> None:
+    """Parallel extensions that were seen brought all of them; the union takes none from the unseen one."""
+    nothing = replace(data(lattice, 640, 640), unseen_rows=1)
+    found = climb(declare(**short), nothing, base, base, ["finetune"])
+    assert (found.rung.steps, found.rung.rows_read) == (0, 0)
+    assert found.package is base
+
+
 def test_rehearse_costs_the_unseen_share_and_union_starts_anew(
     lattice: Columns, declare: Declare, short: dict[str, str], base: Package
 ) -> None:

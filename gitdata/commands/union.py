@@ -1,0 +1,117 @@
+"""Union parts: the files of extensions, each with the rows that the union takes from it.
+
+Rows are told apart by the row indexes alone, and these are read only where extensions are parallel: of a linear chain
+everything stays, and nothing is opened. Rows collapse within one split.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from gitdata.commands.transfer import fetch_blobs
+from gitdata.data.chain import Chain
+from gitdata.data.pointer import ROW_INDEX, Extension, File
+from gitdata.errors import DataUnavailable
+from gitdata.repo import Repo
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from gitdata.data.union import Masks
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """One file of an extension; `keep`: which of its rows belong to the union, None where all of them do."""
+
+    extension: Extension
+    file: File
+    keep: NDArray[np.bool_] | None
+
+    @property
+    def rows(self) -> int:
+        return self.file.rows if self.keep is None else int(self.keep.sum())
+
+
+def union_parts(
+    repo: Repo, chain: Chain, ids: Iterable[str], split: str, within: Iterable[str] | None = None
+) -> list[Part]:
+    """What the extensions `ids` bring of a split to the union of `within`, in the order of the union.
+
+    `within` (default: what is live of the closure of `ids`) is what rows collapse in: to go on training on what is
+    unseen, it is all that is live, so that a row which a seen parallel extension brought is left out. Raises
+    DataUnavailable or TryAgain where a row index or a long listing is needed and cannot be had.
+    """
+    asked = frozenset(ids)
+    scope = (chain.live_part(asked) if within is None else frozenset(within)) | asked
+    members = chain.contributing(scope, split)
+    masks = _masks(repo, chain, members, split)
+    wanted = [extension for extension in members if extension.id in asked]
+    _fetch_listings(repo, wanted)
+    return [part for extension in wanted for part in _parts(repo, extension, split, masks.get(extension.id))]
+
+
+def row_index(repo: Repo, extension: Extension) -> NDArray[np.uint64]:
+    """The first 64 bits of the digest of every row over all fields, in the order of the listing: shape (rows,)."""
+    from gitdata.data import rows
+
+    blob = repo.sidecar(extension, ROW_INDEX)
+    fetch_blobs(repo, [blob])
+    index = rows.read_index(repo.cache.read(blob))
+    if len(index) != sum(count for _, count in extension.rows):
+        raise DataUnavailable(
+            f"The row index of {extension.dataset}@{extension.version} ({extension.short}) has {len(index)} entries; "
+            "its pointer names another number of rows.",
+            "The pointer was edited by hand; restore it from git.",
+        )
+    return index
+
+
+def fetch_indexes(repo: Repo, extensions: Sequence[Extension]) -> None:
+    """Bring the row indexes and long listings of extensions into the cache, all at once."""
+    fetch_blobs(repo, [repo.sidecar(extension, ROW_INDEX) for extension in extensions])
+    _fetch_listings(repo, extensions)
+
+
+def rows_of_split(repo: Repo, extension: Extension, split: str) -> NDArray[np.uint64]:
+    """The part of the row index that belongs to a split."""
+    import numpy as np
+
+    files = repo.files_of(extension)
+    inside = np.repeat([file.split == split for file in files], [file.rows for file in files])
+    found: NDArray[np.uint64] = row_index(repo, extension)[inside]
+    return found
+
+
+def _masks(repo: Repo, chain: Chain, members: Sequence[Extension], split: str) -> Masks:
+    """Which rows stay, of the extensions that are parallel to others and have a row index."""
+    if len(members) < 2:
+        return {}
+    from gitdata.data import union
+
+    order = [extension.id for extension in chain.ordered(chain.closure(e.id for e in members))]
+    parents = {id: chain.extensions[id].parents for id in order}
+    indexed = {e.id: e for e in members if any(a.path.endswith(f"/{ROW_INDEX}") for a in e.sidecars)}
+    groups = union.parallel(order, parents, indexed.keys())
+    needed = [indexed[id] for group in groups for id in group]
+    fetch_indexes(repo, needed)
+    return union.keep_masks(order, parents, {e.id: rows_of_split(repo, e, split) for e in needed})
+
+
+def _parts(repo: Repo, extension: Extension, split: str, keep: NDArray[np.bool_] | None) -> list[Part]:
+    start, parts = 0, []
+    for file in repo.files_of(extension):
+        if file.split == split:
+            stop = start + file.rows
+            own = None if keep is None or keep[start:stop].all() else keep[start:stop]
+            parts.append(Part(extension, file, own))
+            start = stop
+    return parts
+
+
+def _fetch_listings(repo: Repo, extensions: Sequence[Extension]) -> None:
+    long = [extension for extension in extensions if extension.files is None]
+    fetch_blobs(repo, [repo.sidecar(extension, "listing.json") for extension in long])

@@ -1,0 +1,32 @@
+"""Columnar: fields and arrays as Arrow has them. A field with a shape per row is a list of fixed length, nested."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from gitdata.data.schema import TEXT, Field
+
+
+def arrow_type(field: Field) -> pa.DataType:
+    kind = pa.string() if field.dtype == TEXT else pa.from_numpy_dtype(np.dtype(field.dtype))
+    for length in reversed(field.shape):
+        kind = pa.list_(kind, length)
+    return kind
+
+
+def arrow_schema(fields: Sequence[Field]) -> pa.Schema:
+    return pa.schema([pa.field(field.name, arrow_type(field), nullable=False) for field in fields])
+
+
+def arrow_array(array: NDArray[Any], field: Field) -> pa.Array:
+    """Numbers share their memory with `array`; truth values are packed and text is encoded."""
+    kind = pa.string() if field.dtype == TEXT else None
+    values = pa.array(array.reshape(-1), kind)
+    for length in reversed(field.shape):
+        values = pa.FixedSizeListArray.from_arrays(values, length)
+    return values

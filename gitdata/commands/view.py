@@ -57,6 +57,8 @@ def union(
     repo.require_work_tree("checkout")
     target = _target(repo, out)
     build = _builder(target, copy=copy)
+    if target.exists() and target.is_dir() != (build is _parquet_folder):
+        raise Mendable(f"'{out}' is a view of another kind.", "Remove it, or name another file.")
     snapshot = repo.work_tree_snapshot()
     chain, named = snapshot.extensions(reference)
     live = repo.live(chain, [extension.id for extension in named])
@@ -96,7 +98,7 @@ def _builder(target: Path, *, copy: bool) -> Build:
     if suffix in writers.HDF5:
         return _copied_hdf5 if copy else _virtual_hdf5
     if suffix in writers.CSV:
-        return _copied_csv
+        return _copied_csv  # text refers to no other file
     if suffix in writers.PARQUET and copy:
         return _copied_parquet
     if suffix in (*writers.PARQUET, "") and not copy:
@@ -177,7 +179,7 @@ def _copied_csv(order: _Order, say: Say) -> Record:
     pieces = _of_one_split(order)
     with durable.replacing(order.target) as file:
         writers.write_csv(file, pieces, csvfile.SUFFIXES[order.target.suffix.lower()])
-    return _record(replace(order, reason=order.reason or "a CSV file cannot refer to others"))
+    return _record(order)
 
 
 def _parquet_folder(order: _Order, say: Say) -> Record:

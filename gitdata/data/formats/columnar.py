@@ -30,3 +30,13 @@ def arrow_array(array: NDArray[Any], field: Field) -> pa.Array:
     for length in reversed(field.shape):
         values = pa.FixedSizeListArray.from_arrays(values, length)
     return values
+
+
+def arrow_table(fields: Sequence[Field], columns: Sequence[Sequence[NDArray[Any]]]) -> pa.Table:
+    """A table of fields, the arrays of each one after the other as its chunks."""
+    schema = arrow_schema(fields)
+    chunked = [
+        pa.chunked_array([arrow_array(array, field) for array in arrays], arrow_type(field))
+        for field, arrays in zip(fields, columns, strict=True)
+    ]
+    return pa.table(chunked, schema=schema)

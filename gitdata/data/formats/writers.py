@@ -63,7 +63,7 @@ def write_csv(file: IO[bytes], pieces: Sequence[Piece], delimiter: str) -> None:
     fields = pieces[0].schema.fields
     if wide := next((field for field in fields if field.shape), None):
         raise Mendable(
-            f"The field '{wide.name}' has a {wide.description}; a CSV file holds one value per cell.",
+            f"The field '{wide.name}' is {wide.description}; a CSV file holds one value per cell.",
             "Name a .h5 or .parquet file.",
         )
     text = io.TextIOWrapper(file, encoding="utf-8", newline="", write_through=True)

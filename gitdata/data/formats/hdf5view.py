@@ -8,6 +8,7 @@ ones that no row is likely to hold: NaN, the lowest integer (of unsigned ones th
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,9 @@ from gitdata.errors import DataUnavailable, Mendable
 SUFFIXES = formats.hdf5file.SUFFIXES
 MODE = 0o444  # whoever writes to a virtual data set writes to its sources
 LIBRARY = ("v110", "v110")  # the first that knows virtual data sets, and attributes of any size
+FILES = 200  # in one view: HDF5 opens them all at once, and reads as fill values those that it may not open any more
 STRETCHES = 10_000  # of rows, in one view: more are slow to build and to read
+FILES_BESIDE = 32
 MISSING = b"missing"
 
 
@@ -33,6 +36,8 @@ def obstacle(pieces: Sequence[Piece]) -> str | None:
     others = [piece for piece in pieces if piece.suffix not in SUFFIXES]
     if others:
         return f"{len(others)} of {len(pieces)} files are {others[0].suffix.lstrip('.')}, which HDF5 cannot refer to"
+    if len({piece.path for piece in pieces}) > FILES:
+        return f"HDF5 would have to open {len(pieces)} files at once"
     if sum(len(view.runs(piece.keep, piece.rows)) for piece in pieces) > STRETCHES:
         return f"the rows stand in more than {STRETCHES:,} stretches"
     texts: dict[str, Any] = {}
@@ -146,7 +151,18 @@ def open_union(path: Path | str, *, deep: bool = False) -> h5py.File:
             f"The union view '{path}' would show rows that are not there: {problem}.",
             f"Build it anew where its repository is: `gitdata checkout {mark.reference} --union {path}`.",
         )
-    return h5py.File(path, "r")
+    _require_room(path, len({source.name for source in mark.sources}))
+    return h5py.File(path, "r", locking=False)  # the sources are opened likewise, and nobody writes to them
+
+
+def _require_room(path: Path | str, files: int) -> None:
+    """Raises Mendable unless the process may open so many files besides those that it has open."""
+    allowed = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    if len(list(Path("/dev/fd").iterdir())) + files + FILES_BESIDE > allowed:
+        raise Mendable(
+            f"'{path}' shows {files} files, and this process may have {allowed} open.",
+            "Allow more (`ulimit -n`), or write a plain file: `gitdata checkout … --union FILE.h5 --copy`.",
+        )
 
 
 def damage(path: Path, mark: Mark, *, deep: bool = False) -> str | None:

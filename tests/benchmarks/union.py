@@ -1,0 +1,114 @@
+"""A virtual union of many extensions: `python tests/benchmarks/union.py [--extensions N] [--megabytes N] [--rounds N]`.
+
+How long it takes to verify the sources, to look at what is in them, and to write the view, each by itself; how fast it
+is read from the page cache beside one contiguous file with the same rows; and what Python's batches take beside slices
+of an array in memory.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from gitdata.api import Repo
+from gitdata.commands import extend, view
+from gitdata.commands.init import init
+from gitdata.commands.intake import Request
+from gitdata.commands.pieces import pieces_of
+from gitdata.commands.union import union_parts
+from gitdata.data.formats import hdf5view
+
+FIELDS = 249  # of float32, and one output: a row has 1 kB
+
+
+def seconds(action: Callable[[], object]) -> float:
+    started = time.perf_counter()
+    action()
+    return time.perf_counter() - started
+
+
+def grown(root: Path, extensions: int, rows: int) -> Repo:
+    """A repository with a dataset of so many extensions, of so many rows each."""
+    clone = root / "clone"
+    subprocess.run(["git", "init", "--quiet", clone], check=True)
+    repo, generator = Repo(clone), np.random.default_rng(0)
+    init(repo)
+    for number in range(extensions):
+        path = root / f"{number}.h5"
+        with h5py.File(path, "w") as file:
+            file["x"] = generator.standard_normal((rows, FIELDS), dtype="f4")
+            file["y"] = generator.standard_normal(rows, dtype="f4")
+        make = extend.add if number == 0 else extend.extend
+        make(repo, Request("big", [path], inputs=("x",), outputs=("y",)))
+        path.unlink()
+    return Repo(clone)
+
+
+def read(file: h5py.File) -> None:
+    with file:
+        datasets = [file["x"], file["y"]]  # held: HDF5 closes the sources of a virtual data set with it
+        for dataset in datasets:
+            dataset[...]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--extensions", type=int, default=100)
+    parser.add_argument("--megabytes", type=int, default=500)
+    parser.add_argument("--rounds", type=int, default=7)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        repo = grown(root, options.extensions, options.megabytes * 1000 // options.extensions)
+        chain = repo.work_tree_snapshot().chain("big")
+        parts = union_parts(repo, chain, chain.live, "train")
+        virtual, plain = root / "virtual.h5", root / "plain.h5"
+        view.union(repo, "big", plain, ["train"], copy=True)
+        found: dict[str, list[float]] = {}
+
+        def note(name: str, action: Callable[[], object]) -> None:
+            found.setdefault(name, []).append(1000 * seconds(action))
+
+        pieces = pieces_of(repo, parts)
+        names = {piece.path: os.path.relpath(piece.path, root) for piece in pieces}
+        for _ in range(options.rounds):
+            virtual.unlink(missing_ok=True)
+            note("whole", lambda: view.union(repo, "big", virtual, ["train"]))
+            note("verify", lambda: pieces_of(repo, parts))
+            note("look inside", lambda: hdf5view.obstacle(pieces))
+            mark = hdf5view.mark_of(virtual)
+            assert mark is not None
+            note("write", lambda mark=mark: hdf5view.write(root / "again.h5", {"": pieces}, names, mark))
+            note("read virtual", lambda: read(hdf5view.open_union(virtual)))
+            note("read plain", lambda: read(h5py.File(plain, "r")))
+            note("open_union", lambda: hdf5view.open_union(virtual).close())
+        split = Repo(repo.top).dataset("big")["train"]
+        note("first batch", lambda: next(split.batches(256)))
+        array = h5py.File(plain)["x"][...]
+        for _ in range(options.rounds):
+            note("batches", lambda: [batch["x"].sum() for batch in split.batches(256, fields=["x"])])
+            note("slices", lambda: [array[at : at + 256].sum() for at in range(0, len(array), 256)])
+        middle = {name: statistics.median(values) for name, values in found.items()}
+        rate = middle["read plain"] / middle["read virtual"]
+        machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
+        size = f"{options.extensions} extensions, {options.megabytes} MB"
+        print(f"Python {platform.python_version()}, {machine}, {size}, medians of {options.rounds} rounds.\n")
+        print("| measure | ms |\n|---|---|")
+        for name, value in middle.items():
+            print(f"| {name} | {value:.1f} |")
+        print(f"\nread at {rate:.2f} × the speed of one contiguous file; "
+              f"batches take {middle['batches'] / middle['slices']:.2f} × slices of an array in memory")  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

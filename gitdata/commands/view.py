@@ -148,6 +148,7 @@ def _virtual_hdf5(order: _Order, say: Say) -> Record:
     found = mark_of(order.target)
     if found is not None and replace(found, commit=order.mark.commit) == order.mark:
         return _record(order, built=False)
+    durable.remove_leftovers(order.target.parent)
     with durable.staging(order.target.parent) as staged:
         hdf5view.write(staged.path, order.groups, names, order.mark)
         staged.place(order.target, hdf5view.MODE)
@@ -158,7 +159,8 @@ def _copied_hdf5(order: _Order, say: Say) -> Record:
     from gitdata.data.formats import writers
 
     durable.remove_leftovers(order.target.parent)
-    with durable.staging(order.target.parent) as staged:
+    room = sum(piece.nbytes for pieces in order.pieces.values() for piece in pieces)
+    with durable.staging(order.target.parent, room=room) as staged:
         writers.write_hdf5(staged.path, order.groups, order.mark)
         staged.place(order.target)
     return _record(order)

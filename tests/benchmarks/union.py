@@ -1,8 +1,8 @@
 """A virtual union of many extensions: `python tests/benchmarks/union.py [--extensions N] [--megabytes N] [--rounds N]`.
 
 How long it takes to verify the sources, to look at what is in them, and to write the view, each by itself; how fast it
-is read from the page cache beside one contiguous file with the same rows; and what Python's batches take beside slices
-of an array in memory.
+is read from the page cache beside one contiguous file with the same rows; what Python's batches take beside slices of
+an array in memory; and the memory of a plain copy.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import os
 import platform
 import statistics
 import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -31,10 +32,17 @@ from gitdata.data.formats import hdf5view
 FIELDS = 249  # of float32, and one output: a row has 1 kB
 
 
-def seconds(action: Callable[[], object]) -> float:
-    started = time.perf_counter()
+MEASURE = (
+    "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True); "
+    "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+)
+
+
+def milliseconds(action: Callable[[], object]) -> tuple[float, float]:
+    """By the clock on the wall, and of the processor alone: what other work on the machine does not change."""
+    started, began = time.perf_counter(), time.process_time()
     action()
-    return time.perf_counter() - started
+    return 1000 * (time.perf_counter() - started), 1000 * (time.process_time() - began)
 
 
 def grown(root: Path, extensions: int, rows: int) -> Repo:
@@ -61,6 +69,18 @@ def read(file: h5py.File) -> None:
             dataset[...]
 
 
+def memory_of_a_copy(repo: Repo, target: Path) -> float:
+    """MB of memory at most that `gitdata checkout --union --copy` takes.
+
+    It is started by a process that is small: what Linux counts for a child begins with what its parent held.
+    """
+    command = [sys.executable, "-P", "-m", "gitdata", "checkout", "big", "--union", str(target), "--copy"]
+    done = subprocess.run(
+        [sys.executable, "-c", MEASURE, *command], cwd=repo.top, check=True, capture_output=True, text=True
+    )
+    return float(done.stdout.splitlines()[-1]) / 1024
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--extensions", type=int, default=100)
@@ -74,10 +94,10 @@ def main() -> None:
         parts = union_parts(repo, chain, chain.live, "train")
         virtual, plain = root / "virtual.h5", root / "plain.h5"
         view.union(repo, "big", plain, ["train"], copy=True)
-        found: dict[str, list[float]] = {}
+        found: dict[str, list[tuple[float, float]]] = {}
 
         def note(name: str, action: Callable[[], object]) -> None:
-            found.setdefault(name, []).append(1000 * seconds(action))
+            found.setdefault(name, []).append(milliseconds(action))
 
         pieces = pieces_of(repo, parts)
         names = {piece.path: os.path.relpath(piece.path, root) for piece in pieces}
@@ -98,16 +118,23 @@ def main() -> None:
         for _ in range(options.rounds):
             note("batches", lambda: [batch["x"].sum() for batch in split.batches(256, fields=["x"])])
             note("slices", lambda: [array[at : at + 256].sum() for at in range(0, len(array), 256)])
-        middle = {name: statistics.median(values) for name, values in found.items()}
-        rate = middle["read plain"] / middle["read virtual"]
+        wall, processor = (
+            {name: statistics.median(pair[which] for pair in pairs) for name, pairs in found.items()}
+            for which in (0, 1)
+        )
         machine = f"{os.cpu_count()} cores, {platform.system()} {platform.machine()}"
         size = f"{options.extensions} extensions, {options.megabytes} MB"
         print(f"Python {platform.python_version()}, {machine}, {size}, medians of {options.rounds} rounds.\n")
-        print("| measure | ms |\n|---|---|")
-        for name, value in middle.items():
-            print(f"| {name} | {value:.1f} |")
-        print(f"\nread at {rate:.2f} × the speed of one contiguous file; "
-              f"batches take {middle['batches'] / middle['slices']:.2f} × slices of an array in memory")  # fmt: skip
+        print("| measure | ms | ms of the processor |\n|---|---|---|")
+        for name in found:
+            print(f"| {name} | {wall[name]:.1f} | {processor[name]:.1f} |")
+        print()
+        for title, own, other in (
+            ("speed of reading a view / one contiguous file", "read plain", "read virtual"),
+            ("time of batches / slices of an array in memory", "batches", "slices"),
+        ):
+            print(f"{title}: {wall[own] / wall[other]:.2f}, of the processor {processor[own] / processor[other]:.2f}")
+        print(f"memory of a plain copy: {memory_of_a_copy(repo, root / 'copy.h5'):.0f} MB")
 
 
 if __name__ == "__main__":

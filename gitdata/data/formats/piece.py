@@ -5,6 +5,7 @@ Rows are handed out in blocks, so that what is made of many files never takes th
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,12 @@ class Piece:
     def count(self) -> int:
         """The rows that count."""
         return self.rows if self.keep is None else int(np.count_nonzero(self.keep))
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that the numbers among the rows that count take in memory."""
+        numbers = (field for field in self.schema.fields if field.dtype != TEXT)
+        return self.count * sum(math.prod(field.shape) * dtype_of(field).itemsize for field in numbers)
 
     def blocks(self) -> Iterator[Columns]:
         """The columns of some of the rows that count at a time, in order."""

@@ -199,7 +199,7 @@ def test_csv_and_hdf5_stand_side_by_side(tmp_path: Path, pieces: tuple[list[Piec
     split = Split(RowStore(schema, 4, lambda: made), schema.names)
     assert split.to_numpy()["t"].tolist() == ["u", "w", "x", "y"]
     np.testing.assert_array_equal(split.to_numpy()["a"], [1, np.nan, 4, 5])
-    assert hdf5view.obstacle(made) == "1 of 2 files are csv, which HDF5 cannot refer to"
+    assert hdf5view.obstacle(made) == "HDF5 cannot refer to .csv files (1 of 2)"
 
 
 segmented = st.lists(st.integers(0, 5), min_size=1, max_size=6).filter(sum)

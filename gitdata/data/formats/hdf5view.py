@@ -35,7 +35,7 @@ def obstacle(pieces: Sequence[Piece]) -> str | None:
     """Why HDF5 cannot show these pieces virtually; None where it can. Raises Mendable where a file is not sound."""
     others = [piece for piece in pieces if piece.suffix not in SUFFIXES]
     if others:
-        return f"{len(others)} of {len(pieces)} files are {others[0].suffix.lstrip('.')}, which HDF5 cannot refer to"
+        return f"HDF5 cannot refer to {others[0].suffix} files ({len(others)} of {len(pieces)})"
     if len({piece.path for piece in pieces}) > FILES:
         return f"HDF5 would have to open {len(pieces)} files at once"
     if sum(len(view.runs(piece.keep, piece.rows)) for piece in pieces) > STRETCHES:

@@ -286,13 +286,30 @@ def pull(references: References = None, split: Splits = None, as_json: Json = Fa
 def checkout(
     reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")],
     split: Splits = None,
+    union: Annotated[
+        Path | None, typer.Option("--union", metavar="OUT", help="One file or folder that shows all rows instead.")
+    ] = None,
+    copy: Annotated[bool, typer.Option("--copy", help="With --union: a plain file that holds them.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Put the files of a closure beside their pointers."""
+    """Put the files of a closure beside their pointers. With --union: one HDF5, Parquet or CSV that shows them."""
     from gitdata.commands.sync import checkout as run
 
+    if union is not None:
+        _checkout_union(reference, union, _splits(split), copy, as_json)
+        return
+    if copy:
+        raise Mendable("--copy belongs to --union.", "Name the file: `--union FILE --copy`.")
     records = run(open_repo(), reference, _splits(split), say)
     show_records(records, as_json, lambda: print_lines(transfer_lines(records)))
+
+
+def _checkout_union(reference: str, out: Path, splits: list[str], copy: bool, as_json: bool) -> None:
+    from gitdata.commands.view import union as run
+    from gitdata.report.views import union_lines
+
+    record = run(open_repo(), reference, out, splits, copy=copy, say=say)
+    show_records([record], as_json, lambda: print_lines(union_lines(record)))
 
 
 def _request(

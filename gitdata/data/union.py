@@ -14,11 +14,14 @@ from __future__ import annotations
 from bisect import insort
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import pairwise
+from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
+if TYPE_CHECKING:  # whether extensions are parallel is asked far more often than they are
+    import numpy as np
+    from numpy.typing import NDArray
 
-Masks = dict[str, NDArray[np.bool_] | None]
+    Masks = dict[str, NDArray[np.bool_] | None]
+
 Reach = tuple[int, int]  # (n, bits): the first n members, and those whose bit is set, counted from the n-th
 
 
@@ -104,6 +107,8 @@ def _groups(counts: Sequence[int]) -> list[tuple[int, int]]:
 
 def _collapse(digests: Sequence[NDArray[np.uint64]], ancestors: Sequence[int]) -> list[NDArray[np.bool_] | None]:
     """The masks of one group. A *pair* is a digest and an extension that has it, with so many copies."""
+    import numpy as np
+
     lengths = [len(own) for own in digests]
     owners = np.repeat(np.arange(len(digests)), lengths)
     values = np.concatenate(digests)
@@ -127,6 +132,8 @@ def _kept_copies(
 
     Digests that the same extensions hold equally often are decided together.
     """
+    import numpy as np
+
     kept = copies.copy()
     counts = np.diff(np.r_[firsts, len(owners)])
     for count in np.unique(counts[counts > 1]):

@@ -20,6 +20,7 @@ from gitdata.data.formats.format import Columns, Format, Table, table_of
 from gitdata.data.schema import TEXT, Schema
 from gitdata.errors import Mendable
 
+DELIMITERS = {".csv": ",", ".tsv": "\t"}
 _EXACT = 2**53
 _HEADER = 1 << 20  # bytes in which the header must end
 
@@ -204,7 +205,8 @@ def write(columns: Mapping[str, NDArray[Any]], path: Path) -> None:
     durable.write(path, text.getvalue().encode())
 
 
-def _format(name: str, suffix: str, delimiter: str) -> Format:
+def _format(name: str, suffix: str) -> Format:
+    delimiter = DELIMITERS[suffix]
     return Format(
         name,
         (suffix,),
@@ -216,5 +218,5 @@ def _format(name: str, suffix: str, delimiter: str) -> Format:
     )
 
 
-CSV = _format("CSV", ".csv", ",")
-TSV = _format("TSV", ".tsv", "\t")
+CSV = _format("CSV", ".csv")
+TSV = _format("TSV", ".tsv")

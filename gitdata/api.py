@@ -1,0 +1,34 @@
+"""The public Python interface: a repository, its datasets and models. Importing it loads nothing heavy.
+
+`gitdata.Repo` is the repository that the commands work on, and two doors besides.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from gitdata import repo
+
+if TYPE_CHECKING:
+    from gitdata.commands.dataset import Dataset
+    from gitdata.commands.model import Model
+
+
+class Repo(repo.Repo):
+    """A repository; `path` is any folder inside it. Raises Mendable where there is none."""
+
+    def dataset(self, reference: str, *, unseen_by: str | None = None) -> Dataset:
+        """The rows of `DATASET` (its heads), or of `DATASET@X` with what it extends; nothing is read yet.
+
+        `unseen_by`: only what that model, or that version (`MODEL@N`), has not seen. Raises Mendable for an unknown
+        name, DataUnavailable where the closure is not complete.
+        """
+        from gitdata.commands.dataset import dataset
+
+        return dataset(self, reference, unseen_by)
+
+    def model(self, reference: str) -> Model:
+        """The version that `MODEL@N` names, or the champion of `MODEL`. Raises Mendable where there is none."""
+        from gitdata.commands.model import model
+
+        return model(self, reference)

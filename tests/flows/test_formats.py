@@ -77,7 +77,7 @@ def test_one_dataset_in_five_formats_trains(world: World) -> None:
     snapshot = clone.repo.work_tree_snapshot()
     chain = snapshot.chain("d")
     source = RowSource(clone.repo, (), ("y",))
-    found = formats.concatenate([source.rows(chain.ordered(chain.live), s) for s in ("train", "test")])
+    found = formats.concatenate([source.rows(source.parts(chain, chain.live, s)) for s in ("train", "test")])
     whole = formats.concatenate([columns(12 * n) for n in range(5)])
     assert sorted(rows.digests(found)[:, 0]) == sorted(rows.digests(whole)[:, 0])
     head = clone.gitdata("show", "d", "--json").records[0]
@@ -131,7 +131,7 @@ def test_pictures_in_folders_and_with_a_table_are_one_dataset(world: World) -> N
     assert set(predicted) <= {"bright", "dark"}
     source = RowSource(other.repo, (), ("label",))
     chain = other.repo.work_tree_snapshot().chain("pics")
-    found = formats.concatenate([source.rows(chain.ordered(chain.live), s) for s in ("train", "test")])
+    found = formats.concatenate([source.rows(source.parts(chain, chain.live, s)) for s in ("train", "test")])
     assert count(found) == 24
     array = np.concatenate([formats.read(incoming / name)["image"] for name in ("first", "again")])
     labels = np.concatenate([formats.read(incoming / name)["label"] for name in ("first", "again")])

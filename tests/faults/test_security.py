@@ -464,8 +464,12 @@ def test_a_hostile_ledger_is_named_and_moves_nothing(victim: Clone, call: Call, 
     assert any(files.get(path) != content for path, content in change.items()), "nothing was changed"
     publish(repo, lambda _: Change(change, "hostile"))
     rows = write("rows.csv", "a,b\n1,2\n")
-    commands = [("models",), ("predict", "m", str(rows), "-o", "p.csv"), ("lineage", "m"), ("promote", "m@1")]
-    harmless(victim, call, *commands, codes=(4,) if how != "numbers" else (0, 4))
+    of_model = [("predict", "m", str(rows), "-o", "p.csv"), ("lineage", "m"), ("promote", "m@1")]
+    damaged = {"numbers": (0, 4), "another model's": (0,)}.get(
+        how, (4,)
+    )  # what is another's does not matter to this one
+    harmless(victim, call, *of_model, codes=damaged)
+    harmless(victim, call, ("models",), codes=(4,) if how != "numbers" else (0, 4))
     harmless(victim, call, ("verify",), codes=(1,) if how != "numbers" else (0, 1))
 
 

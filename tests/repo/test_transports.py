@@ -98,7 +98,7 @@ def test_many_refs_deletions_force_and_no_op_pushes_over_a_wire(
     first = clone.commit("settings")
     clone.push("-o", "gitdata.skip", "origin", "HEAD:main")
     assert world.server.spool.jobs() == []
-    assert len(stored(world)) == 3
+    assert len(stored(world)) == 4
 
     clone.gitdata("extend", "lattice", world.lattice("more", 2, 3), "-m", "more")
     tree = clone.git("rev-parse", "HEAD^{tree}")
@@ -248,7 +248,7 @@ def test_every_way_to_write_the_whole_path_leads_to_the_same_store(world: World,
     for url in (f"{USER}@server:{{}}", f"ssh://{USER}@server{{}}", "ssh://server{}/", "ssh://server/{}"):
         based.git("remote", "set-url", "origin", url.format(world.server.path))
         assert based.gitdata("push", "--json").records[0]["bytes"] > 0
-        assert len(stored(world)) == 3
+        assert len(stored(world)) == 4
         shutil.rmtree(world.server.store)
 
 
@@ -267,7 +267,7 @@ def test_the_store_lies_where_git_finds_the_repository(world: World, based: Clon
     """Git finds `server.git` as `server`, and the repository of a work tree in its `.git`."""
     based.git("remote", "set-url", "origin", f"server:{str(world.server.path).removesuffix('.git')}")
     based.push()
-    assert len(stored(world)) == 3
+    assert len(stored(world)) == 4
     beside = Clone(world.root / "beside")
     run("git", "init", "--quiet", beside.path, cwd=world.root)
     based.git("remote", "set-url", "origin", f"server:{beside.path}")
@@ -311,7 +311,7 @@ def test_the_store_of_a_groups_repository_belongs_to_the_group(world: World, bas
     based.push()
     store = shared / "gitdata" / "remote"
     folders = {store, *(path for path in store.rglob("*") if path.is_dir())}
-    assert len(folders) == 6
+    assert len(folders) == 7
     assert {folder.stat().st_mode & 0o7777 for folder in folders} == {0o2775}
     based.git("remote", "set-url", "origin", url.format(world.server.path))
     based.push()

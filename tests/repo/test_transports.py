@@ -104,7 +104,7 @@ def test_many_refs_deletions_force_and_no_op_pushes_over_a_wire(
     tree = clone.git("rev-parse", "HEAD^{tree}")
     tips = {f"refs/heads/side-{n}": clone.git("commit-tree", "-p", first, "-m", f"{n}", tree) for n in range(60)}
     clone.push("origin", *(f"{commit}:{ref}" for ref, commit in tips.items()))
-    assert len(stored(world)) == 6
+    assert len(stored(world)) == 8
     assert refs(world.server) == tips | {"refs/heads/main": first}
     world.server.wait()
     assert len(world.server.spool.jobs()) == 1

@@ -114,7 +114,7 @@ def test_where_the_parent_of_a_cherry_pick_was_never_fetched_it_is_named(world: 
     run("git", "clone", "--quiet", "--single-branch", f"file://{world.server.path}", lone.path, cwd=world.root)
     for command in (("status",), ("log", "lattice"), ("ls",)):
         done = lone.gitdata(*command, code=4)
-        assert f"Extension {first.short} is named as a parent" in done.err
+        assert f"names the parent {first.short}, whose pointer is neither here nor in history" in done.err
         assert "git fetch --all" in done.err
     lone.git("fetch", "--quiet", "origin", "side:refs/remotes/origin/side")
     assert "lost" in lone.gitdata("log", "lattice", "--graph").out

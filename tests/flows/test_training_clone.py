@@ -215,8 +215,11 @@ def test_a_job_can_be_cancelled_while_it_waits_and_while_it_trains(world: World)
 
 
 def test_four_clones_push_five_extensions_each_at_once_and_each_is_seen_exactly_once(world: World) -> None:
-    """Pushes that lose the race for the branch are repeated after a merge; none is rejected because of a retraining."""
-    world.clone.declare(**{"epochs = 20": "epochs = 4"})
+    """Pushes that lose the race for the branch are repeated after a merge; none is rejected because of a retraining.
+
+    The gate is opened: which rows come together in a training depends on who is fast, and so would its verdict.
+    """
+    world.clone.declare(**{"epochs = 20": "epochs = 4", "tolerance = 0.02": "tolerance = 1000.0"})
     world.clone.gitdata("add", "lattice", world.lattice("base", 0, 10), "--test", "0.2", "-m", "base")
     world.clone.commit("model")
     world.clone.push("origin", "main")

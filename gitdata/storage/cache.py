@@ -30,8 +30,7 @@ if TYPE_CHECKING:
     from concurrent.futures import Future
 
 CHUNK = 1024 * 1024
-POURED = 8 * CHUNK  # what is handed to several hashes at once
-AHEAD = 3  # pieces
+AHEAD = 8  # pieces
 BLOB_MODE = 0o444
 CORRUPT = "corrupt"
 LARGEST_DIRECTORY_OBJECT = 256 * CHUNK  # of millions of files
@@ -318,9 +317,8 @@ def digests(source: IO[bytes], target: IO[bytes] | None = None, limit: int | Non
 def _pour(source: IO[bytes], sinks: Sequence[Callable[[memoryview], Any]], limit: int | None) -> int:
     """Hand a stream to sinks that work beside each other, each in a thread of its own; its size.
 
-    A sink may be some pieces ahead of another, so that the slowest, md5, waits for none. Pieces are large: while rows
-    are scanned beside this, every change of thread may wait for the interpreter for milliseconds. A small file, of
-    which a folder may hold thousands, needs neither threads nor large buffers.
+    A sink may be some pieces ahead of another, so that the slowest, md5, waits for none; pieces fit a processor's cache.
+    A small file, of which a folder may hold thousands, needs neither threads nor large buffers.
     """
     begun = [memoryview(source.read(CHUNK)), memoryview(source.read(CHUNK))]
     if not begun[1]:
@@ -333,7 +331,7 @@ def _pour(source: IO[bytes], sinks: Sequence[Callable[[memoryview], Any]], limit
     with ExitStack() as stack:
         threads = [stack.enter_context(ThreadPoolExecutor(1)) for _ in sinks]
         unfinished: deque[list[Future[Any]]] = deque()
-        for piece in chain(begun, _pieces(source, POURED, AHEAD + 1)):
+        for piece in chain(begun, _pieces(source, CHUNK, AHEAD + 1)):
             if len(unfinished) == AHEAD:
                 _wait(unfinished.popleft())
             size += len(piece)

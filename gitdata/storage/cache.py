@@ -317,8 +317,8 @@ def digests(source: IO[bytes], target: IO[bytes] | None = None, limit: int | Non
 def _pour(source: IO[bytes], sinks: Sequence[Callable[[memoryview], Any]], limit: int | None) -> int:
     """Hand a stream to sinks that work beside each other, each in a thread of its own; its size.
 
-    A sink may be some pieces ahead of another, so that the slowest, md5, waits for none; pieces fit a processor's cache.
-    A small file, of which a folder may hold thousands, needs neither threads nor large buffers.
+    A sink may be some pieces ahead of another, so that the slowest, md5, waits for none; a piece fits the processor's
+    cache. A small file, of which a folder may hold thousands, needs neither threads nor large buffers.
     """
     begun = [memoryview(source.read(CHUNK)), memoryview(source.read(CHUNK))]
     if not begun[1]:

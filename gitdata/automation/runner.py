@@ -31,6 +31,7 @@ STAMP = "settled"
 KILLED = 128  # and the number of the signal, as shells tell it
 STARTED_BY = "GITDATA_STARTED_BY"  # the process id of the runner
 ROUNDS = 5
+MOMENT = 1.0  # seconds; whoever only asks whether a runner is at work holds its lock for less
 LOOK_EVERY = 0.2  # seconds between two looks whether somebody cancelled
 GRACE = 10.0  # seconds that a training has to clean up
 
@@ -57,7 +58,7 @@ def _drain(repo: Repo) -> int:
     repo.state.mkdir(parents=True, exist_ok=True)
     while spool.ids("pending") or spool.ids("running"):
         try:
-            with FileLock(repo.state / "runner.lock", timeout=0):
+            with FileLock(repo.state / "runner.lock", timeout=MOMENT):
                 spool.take_over()
                 finished += _work(repo, spool)
         except Timeout:

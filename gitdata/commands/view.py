@@ -131,6 +131,8 @@ def mark_of(target: Path) -> Mark | None:
     if target.is_dir():
         path = target / MARK_FILE
         return view.decode(path.read_bytes()) if path.is_file() else None
+    if not target.is_file():
+        return None  # a pipe or a device would keep whoever opens it
     return hdf5view.mark_of(target) or writers.parquet_mark(target)
 
 

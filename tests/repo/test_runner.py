@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psutil
 import pytest
 from filelock import FileLock
-from world import World
+from world import World, wait_for
 
 from gitdata.automation.jobs import ModelResult, Spool
 from gitdata.errors import Mendable
@@ -170,10 +171,8 @@ def test_a_job_whose_runner_was_killed_is_cancelled_at_once_and_taints_no_later_
     assert len(world.server.ledger()) == 1
 
 
-def test_a_training_ends_with_its_runner(world: World) -> None:
-    import psutil
-    from world import wait_for
-
+def long_training(world: World) -> tuple[subprocess.Popen[bytes], psutil.Process, str]:
+    """A runner, the training that it has begun and that takes long, and its job."""
     world.clone.declare(**{"epochs = 20": "epochs = 200000"})
     world.clone.gitdata("add", "lattice", world.lattice("base", 0, 30), "--test", "0.2", "-m", "base")
     world.clone.commit("model")
@@ -184,6 +183,11 @@ def test_a_training_ends_with_its_runner(world: World) -> None:
     log = world.server.spool.log_path(id)
     wait_for(lambda: log.exists() and b"Training from scratch" in log.read_bytes())
     (training,) = psutil.Process(runner.pid).children()
+    return runner, training, id
+
+
+def test_a_training_ends_with_its_runner(world: World) -> None:
+    runner, training, id = long_training(world)
     runner.kill()  # the runner alone, not its group
     runner.wait()
     wait_for(lambda: not training.is_running() or training.status() == psutil.STATUS_ZOMBIE)
@@ -191,19 +195,7 @@ def test_a_training_ends_with_its_runner(world: World) -> None:
 
 
 def test_a_training_that_was_killed_says_so_and_is_asked_for_again(world: World) -> None:
-    import psutil
-    from world import wait_for
-
-    world.clone.declare(**{"epochs = 20": "epochs = 200000"})
-    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 30), "--test", "0.2", "-m", "base")
-    world.clone.commit("model")
-    world.clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
-    id = world.server.spool.add(["refs/heads/main"])
-    command = [sys.executable, "-P", "-m", "gitdata", "run", "--once"]
-    runner = subprocess.Popen(command, cwd=world.server.path, stdout=subprocess.DEVNULL)
-    log = world.server.spool.log_path(id)
-    wait_for(lambda: log.exists() and b"Training from scratch" in log.read_bytes())
-    (training,) = psutil.Process(runner.pid).children()
+    runner, training, id = long_training(world)
     training.kill()
     assert runner.wait() == 0
     job = world.server.spool.job(id)

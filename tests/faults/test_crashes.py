@@ -80,6 +80,7 @@ def test_a_full_disk_is_said_and_leaves_no_lie(
     scene = prepare(name, tmp_path)
     command, clone = command_of(scene, name), scene.world.clone.path
     before = outcome(scene, call)
+    scene.restore()
 
     class FullDisk(DyingDisk):
         def step(self, what: str) -> None:

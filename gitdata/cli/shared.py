@@ -84,8 +84,8 @@ def print_lines(lines: Sequence[str]) -> None:
 def show_records(records: Sequence[Record], as_json: bool, for_people: Callable[[], None]) -> None:
     """Print records as JSON, one a line, or let `for_people` print them."""
     if as_json:
-        for record in records:
-            print(json.dumps(record.to_json(), sort_keys=True, ensure_ascii=False))
+        encode = json.JSONEncoder(sort_keys=True, ensure_ascii=False).encode
+        sys.stdout.write("".join(f"{encode(record.to_json())}\n" for record in records))
     else:
         for_people()
 

@@ -47,7 +47,7 @@ def _entry(chain: Chain, extension: Extension, commit: dict[str, str] | None) ->
             "dataset": extension.dataset,
             "head": extension.id in chain.heads,
             "parents": [chain.extensions[p].stem for p in extension.parents if p in chain.extensions],
-            "retracted": extension.id in chain.retracted | chain.lost,
+            "retracted": extension.id in chain.retracted or extension.id in chain.lost,
             "rows": dict(extension.rows),
             "size": extension.directory.size,
             "version": extension.version,

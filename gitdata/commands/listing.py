@@ -6,7 +6,6 @@ from gitdata.commands.records import Record
 from gitdata.data import pointer
 from gitdata.data.chain import Chain
 from gitdata.data.ledger import Ledger
-from gitdata.errors import DataUnavailable
 from gitdata.repo import Repo
 from gitdata.snapshot import DATASETS
 
@@ -29,22 +28,15 @@ def _dataset(repo: Repo, name: str, chain: Chain) -> Record:
         name,
         {
             "bytes": sum(extension.directory.size for extension in extensions),
-            "cached": sum(_is_cached(repo, extension) for extension in extensions),
+            "cached": len(extensions) - len(repo.incomplete(extensions)),
             "checked_out": 0
             if repo.is_bare
             else sum((repo.top / DATASETS / name / extension.stem).is_dir() for extension in extensions),
             "extensions": len(extensions),
             "heads": [chain.extensions[head].version for head in chain.heads],
-            "rows": {split: sum(e.rows_of(split) for e in extensions) for split in pointer.SPLITS},
+            "rows": pointer.total_rows(extensions),
         },
     )
-
-
-def _is_cached(repo: Repo, extension: pointer.Extension) -> bool:
-    try:
-        return not repo.missing_from_cache(extension)
-    except DataUnavailable:
-        return False
 
 
 def _model(name: str, ledger: Ledger, *, declared: bool) -> Record:

@@ -8,8 +8,7 @@ from __future__ import annotations
 from gitdata.commands.records import Record
 from gitdata.commands.situation import pending
 from gitdata.data import pointer
-from gitdata.data.pointer import Extension
-from gitdata.errors import DataUnavailable, GitdataError
+from gitdata.errors import GitdataError
 from gitdata.repo import Repo
 from gitdata.snapshot import DATASETS, MODELS, Snapshot
 
@@ -44,7 +43,7 @@ def _dataset(repo: Repo, snapshot: Snapshot, name: str, changed: dict[str, str])
     chain = snapshot.chains[name]
     live = repo.live(chain)
     extensions = chain.ordered(live)
-    missing = {e.stem: count for e in extensions if (count := _missing(repo, e))}
+    missing = repo.incomplete(extensions)
     own = {path: letters for path, letters in changed.items() if path.startswith(f"{DATASETS}/{name}/")}
     return Record(
         "dataset",
@@ -53,20 +52,13 @@ def _dataset(repo: Repo, snapshot: Snapshot, name: str, changed: dict[str, str])
             "double_versions": {label: [id[:8] for id in ids] for label, ids in chain.double_versions.items()},
             "extensions": len(extensions),
             "heads": [chain.extensions[head].stem for head in chain.heads],
-            "missing": missing,
+            "missing": {e.stem: missing[e.id] for e in extensions if e.id in missing},
             "retracted": sorted(id[:8] for id in chain.retracted | chain.lost),
-            "rows": {s: sum(e.rows_of(s) for e in extensions) for s in pointer.SPLITS},
+            "rows": pointer.total_rows(extensions),
             "staged": sorted(path for path, letters in own.items() if letters[0] not in " ?"),
             "unstaged": sorted(path for path, letters in own.items() if letters[1] != " "),
         },
     )
-
-
-def _missing(repo: Repo, extension: Extension) -> int:
-    try:
-        return len(repo.missing_from_cache(extension))
-    except DataUnavailable:
-        return 1
 
 
 def _model(repo: Repo, model: str, snapshot: Snapshot, ledger_commit: str | None) -> Record:

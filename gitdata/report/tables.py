@@ -32,6 +32,8 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
 
 def printable(text: str) -> str:
     """`text` without characters that a terminal would obey: names, reasons and logs may hold any."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 

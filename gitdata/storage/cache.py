@@ -75,6 +75,16 @@ class Cache:
             return False
         return blob.size is None or size == blob.size
 
+    def absent(self, blobs: Iterable[tuple[str, int | None]]) -> frozenset[tuple[str, int | None]]:
+        """Those of many blobs, by name and size, that the cache does not hold: a folder is opened once for all in it."""
+        folders: dict[str, list[tuple[str, int | None]]] = {}
+        for blob in blobs:
+            folders.setdefault(blob[0][:2], []).append(blob)
+        found: list[tuple[str, int | None]] = []
+        for name, wanted in folders.items():
+            found += _absent_from(self.root / "files" / "md5" / name, wanted)
+        return frozenset(found)
+
     def verify(self, blob: Blob) -> bool:
         """Whether the blob is here with the content that its digests name."""
         try:
@@ -216,6 +226,26 @@ class Cache:
         durable.remove_leftovers(self.root)
         with durable.staging(self.root, room=size) as staged:
             yield staged
+
+
+def _absent_from(folder: Path, blobs: Sequence[tuple[str, int | None]]) -> list[tuple[str, int | None]]:
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    except (FileNotFoundError, NotADirectoryError):
+        return list(blobs)
+    absent = []
+    try:
+        for md5, size in blobs:
+            try:
+                found = os.stat(md5[2:], dir_fd=descriptor).st_size  # noqa: PTH116 - a Path knows no open folder
+            except (FileNotFoundError, NotADirectoryError):
+                absent.append((md5, size))
+                continue
+            if size not in (None, found):
+                absent.append((md5, size))
+    finally:
+        os.close(descriptor)
+    return absent
 
 
 def hash_file(path: Path) -> Blob:

@@ -144,9 +144,7 @@ class Repo:
         objects = {entry.path: entry.object for entry in entries if entry.is_plain_file}
 
         def contents(paths: Iterable[str]) -> dict[str, bytes]:
-            wanted = list(paths)
-            found = self.git.objects(objects[path] for path in wanted)
-            return {path: found[objects[path]] for path in wanted}
+            return self.git.contents({path: objects[path] for path in paths})
 
         extensions = pointers.read(self.state, objects, contents)
         others = contents(path for path in objects if not is_pointer(path))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitdata.commands.packs import read_columns
 from gitdata.commands.records import Say, silent
 from gitdata.commands.transfer import fetch_extensions, sidecar_json
 from gitdata.data.pointer import Extension, File
@@ -35,9 +36,10 @@ class RowSource:
         """All rows of a split, extensions in the order given, files in the order of the listing."""
         from gitdata.data import formats
 
-        fetch_extensions(self.repo, extensions, [split], self.say)
-        files = [(e, f) for e in extensions for f in self.repo.files_of(e) if f.split == split]
-        return formats.concatenate([self._read(extension, file) for extension, file in files])
+        def fetch(needed: Sequence[Extension]) -> int:
+            return fetch_extensions(self.repo, needed, [split], self.say)
+
+        return formats.concatenate(read_columns(self.repo, extensions, split, fetch, self._read))
 
     def _read(self, extension: Extension, file: File) -> Columns:
         from gitdata.data import formats

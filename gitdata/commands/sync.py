@@ -10,6 +10,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+from gitdata import pointers
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.transfer import blobs_of, check_directory, fetch_extensions, open_remote
 from gitdata.data import pointer, pointerfile
@@ -46,12 +47,14 @@ def push_refs(repo: Repo, git_remote: str, url: str, lines: Iterable[str], say: 
     target = git_remote if named_here else url  # a push URL of its own leads to a store of its own
     tips = _pointers_at(repo, commits)
     held = [remote for _, _, _, remote in updates if remote.strip("0") and repo.git.resolve(remote)]
-    named = [(path, content) for path, content in _pointers_sent(repo, commits, held) if _is_sound(path, content)]
-    pointers = list(dict.fromkeys([*tips, *named]))
-    extensions = [e for path, content in pointers if (e := read_pointer(path, content))]
-    for extension in (e for path, content in named if (e := read_pointer(path, content))):
+    added = _pointers_sent(repo, commits, held)
+    sound = {name: path for name, (path, content) in added.items() if _is_sound(path, content)}
+    for extension in _extensions(repo, sound):
         _check_listed(repo, extension, target)
-    packages = [blob for path, content in pointers for blob in _package(path, content)]
+    named = tips | sound
+    extensions = _extensions(repo, named)
+    contents = repo.git.objects(name for name, path in named.items() if path.startswith(f"{MODELS}/"))
+    packages = [blob for name, content in contents.items() for blob in _package(named[name], content)]
     records = []
     if extensions:
         blobs = _blobs(repo, extensions, say)
@@ -119,26 +122,37 @@ def _closures(repo: Repo, snapshot: Snapshot, references: Sequence[str]) -> tupl
     return tuple(found.values())
 
 
-def _pointers_at(repo: Repo, commits: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Path and content of every pointer at some commits. Raises DataUnavailable where one is a link."""
+def _pointers_at(repo: Repo, commits: Sequence[str]) -> dict[str, str]:
+    """Object name and path of every pointer at some commits. Raises DataUnavailable where one is a link."""
     entries = [entry for commit in commits for entry in repo.git.tree(commit, DATASETS, MODELS)]
     refuse_links([entry.path for entry in entries if entry.mode == "120000"])
-    return _contents(repo, {e.object: e.path for e in entries if e.is_plain_file})
+    return {e.object: e.path for e in entries if e.is_plain_file and e.path.endswith(".dvc")}
 
 
-def _pointers_sent(repo: Repo, commits: Sequence[str], held: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Path and content of every pointer that is added or changed since the commits that the remote says it holds."""
+def _pointers_sent(repo: Repo, commits: Sequence[str], held: Sequence[str]) -> dict[str, tuple[str, bytes]]:
+    """Path and content by object name of every pointer added or changed since what the remote says it holds."""
     log = repo.git.run(
         *("log", "--raw", "--no-abbrev", "--no-renames", "-m", "-z", "--format=", "--diff-filter=AM", "--full-history"),
         *(*commits, "--not", *held, "--", DATASETS, MODELS),
     )
-    return _contents(repo, dict(_raw_entries(log)))
+    objects = {name: path for name, path in _raw_entries(log) if path.endswith(".dvc")}
+    contents = repo.git.objects(objects)
+    return {name: (path, contents[name]) for name, path in objects.items()}
 
 
-def _contents(repo: Repo, objects: Mapping[str, str]) -> list[tuple[str, bytes]]:
-    wanted = {name: path for name, path in objects.items() if path.endswith(".dvc")}
-    contents = repo.git.objects(wanted)
-    return [(path, contents[name]) for name, path in wanted.items()]
+def _extensions(repo: Repo, objects: Mapping[str, str]) -> list[Extension]:
+    """The extensions of pointers, given by object name and path. Raises DataUnavailable where one is damaged."""
+    found: list[Extension] = []
+    waiting = dict(objects)
+    while waiting:  # a path may have had several contents: each time around one of each
+        names = {path: name for name, path in waiting.items()}
+
+        def contents(paths: Iterable[str], names: Mapping[str, str] = names) -> dict[str, bytes]:
+            return repo.git.contents({path: names[path] for path in paths})
+
+        found += pointers.read(repo.state, names, contents).values()
+        waiting = {name: path for name, path in waiting.items() if names[path] != name}
+    return found
 
 
 def _is_sound(path: str, content: bytes) -> bool:

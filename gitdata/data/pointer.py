@@ -154,10 +154,13 @@ _set = object.__setattr__
 Common = tuple[
     str, Policy, tuple[str, ...], tuple[tuple[str, int], ...], tuple[str, ...], tuple[str, ...], Schema | None
 ]
-_COMMON = [
-    getattr(Extension, name) for name in ("dataset", "test_policy", "replaces", "rows", "inputs", "outputs", "schema")
+_SLOTS: list[Any] = [
+    getattr(Extension, name)
+    for name in (
+        *("dataset", "test_policy", "replaces", "rows", "inputs", "outputs", "schema"),
+        *("_id", "version", "parents", "listing", "_late"),
+    )
 ]
-_OWN = [getattr(Extension, name) for name in ("_id", "version", "parents", "listing", "_late")]
 
 
 def late_values(extension: Extension) -> tuple[Any, ...]:
@@ -177,9 +180,7 @@ def recalled(common: Common, id: str, version: str, parents: tuple[str, ...], li
     for the files of few, so these are filled in when they are asked for.
     """
     extension: Extension = object.__new__(Extension)
-    for slot, value in zip(_COMMON, common, strict=True):
-        slot.__set__(extension, value)
-    for slot, value in zip(_OWN, (id, version, parents, listing, late), strict=True):
+    for slot, value in zip(_SLOTS, (*common, id, version, parents, listing, late), strict=True):
         slot.__set__(extension, value)
     return extension
 

@@ -76,7 +76,7 @@ class Cache:
         return blob.size is None or size == blob.size
 
     def absent(self, blobs: Iterable[tuple[str, int | None]]) -> frozenset[tuple[str, int | None]]:
-        """Those of many blobs, by name and size, that the cache does not hold: a folder is opened once for all in it."""
+        """Those of many blobs, by name and size, that the cache does not hold; each folder is opened once."""
         folders: dict[str, list[tuple[str, int | None]]] = {}
         for blob in blobs:
             folders.setdefault(blob[0][:2], []).append(blob)
@@ -237,7 +237,7 @@ def _absent_from(folder: Path, blobs: Sequence[tuple[str, int | None]]) -> list[
     try:
         for md5, size in blobs:
             try:
-                found = os.stat(md5[2:], dir_fd=descriptor).st_size  # noqa: PTH116 - a Path knows no open folder
+                found = os.stat(md5[2:], dir_fd=descriptor).st_size
             except (FileNotFoundError, NotADirectoryError):
                 absent.append((md5, size))
                 continue

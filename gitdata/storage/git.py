@@ -183,8 +183,12 @@ class Git:
     def files(self, revision: str, *paths: str) -> dict[str, bytes]:
         """Path and content of the plain files below `paths` at a revision; links and submodules are left out."""
         entries = [entry for entry in self.tree(revision, *paths) if entry.is_plain_file]
-        contents = self.objects(entry.object for entry in entries)
-        return {entry.path: contents[entry.object] for entry in entries}
+        return self.contents({entry.path: entry.object for entry in entries})
+
+    def contents(self, names: Mapping[str, str]) -> dict[str, bytes]:
+        """Path and content of files, given by path and object name."""
+        contents = self.objects(names.values())
+        return {path: contents[name] for path, name in names.items()}
 
     @cached_property
     def settings(self) -> dict[str, str]:

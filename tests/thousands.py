@@ -45,14 +45,24 @@ def table(number: int) -> str:
     return "\n".join(["x,y", *lines]) + "\n"
 
 
-def make(root: Path, count: int, *, branches: bool = False, model: bool = True, remote: bool = True) -> Repo:
-    """A clone in `root/clone` with `count` extensions, committed, and their blobs in its cache.
+def make(
+    root: Path,
+    count: int,
+    *,
+    branches: bool = False,
+    model: bool = True,
+    remote: bool = True,
+    name: str = "clone",
+    first: int = 0,
+) -> Repo:
+    """A clone `name` in `root` with `count` extensions, committed, and their blobs in its cache.
 
     `branches`: every so often the chain forks, and the next extension joins the two sides. `remote`: with a bare
-    repository `root/server.git` as `origin`, to which nothing was pushed.
+    repository `server.git` beside it as `origin`, to which nothing was pushed. `first`: the number of the first table.
     """
+    root.mkdir(parents=True, exist_ok=True)
     root = root.resolve()
-    clone, server = root / "clone", root / "server.git"
+    clone, server = root / name, root / "server.git"
     _git(root, "init", "--quiet", "--initial-branch=main", str(clone))
     if remote:
         _git(root, "init", "--quiet", "--bare", "--initial-branch=main", str(server))
@@ -62,7 +72,7 @@ def make(root: Path, count: int, *, branches: bool = False, model: bool = True, 
     hooks.install(repo)
     folder = clone / "datasets" / DATASET
     folder.mkdir(parents=True)
-    for extension in _extensions(repo, count, branches=branches):
+    for extension in _extensions(repo, first, count, branches=branches):
         (folder / f"{extension.stem}.dvc").write_bytes(pointerfile.encode(extension))
     if model:
         (clone / "models").mkdir()
@@ -72,16 +82,20 @@ def make(root: Path, count: int, *, branches: bool = False, model: bool = True, 
     return repo
 
 
-def _extensions(repo: Repo, count: int, *, branches: bool) -> Iterator[Extension]:
+def _extensions(repo: Repo, first: int, count: int, *, branches: bool) -> Iterator[Extension]:
     heads: tuple[str, ...] = ()
     for number in range(count):
-        extension = _extension(repo, number, heads)
+        extension = _extension(repo, number, first + number, heads)
         yield extension
-        forks = branches and number % SIDES == SIDES - 2 and len(heads) == 1
-        heads = (*heads, extension.id) if forks else (extension.id,)
+        if branches and number % SIDES == SIDES - 2:
+            other = _extension(repo, count + number, first + count + number, heads)
+            yield other
+            heads = (extension.id, other.id)
+        else:
+            heads = (extension.id,)
 
 
-def _extension(repo: Repo, number: int, parents: tuple[str, ...]) -> Extension:
+def _extension(repo: Repo, place: int, number: int, parents: tuple[str, ...]) -> Extension:
     name, content = f"e{number:05}.csv", table(number)
     columns = {"x": np.empty(ROWS), "y": np.empty(ROWS)}
     for row, line in enumerate(content.splitlines()[1:]):
@@ -96,7 +110,7 @@ def _extension(repo: Repo, number: int, parents: tuple[str, ...]) -> Extension:
     _place(repo, directory, listed)
     return Extension(
         dataset=DATASET,
-        version=f"1.{number}.0",
+        version=f"1.{place}.0",
         parents=tuple(sorted(parents)),
         test_policy="add",
         replaces=(),

@@ -135,7 +135,8 @@ def _encode(layout: Any, parts: Mapping[str, Columns]) -> tuple[str, bytes]:
     head = canonical_json({"layout": layout, "rows": list(counts.items())})
     arrays: dict[str, NDArray[Any]] = {}
     for number, (name, dtype, _) in enumerate(layout):
-        column = np.concatenate([columns[name] for columns in parts.values()])
+        pieces = [columns[name] for columns in parts.values()]
+        column = np.concatenate(pieces, dtype=pieces[0].dtype)  # else it would be of this machine's byte order
         if dtype == _TEXT:
             arrays[f"{number}"], arrays[f"{number} ends"] = _from_text(column)
         else:

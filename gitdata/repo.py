@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -320,12 +320,12 @@ class Repo:
         files = (file for file in self.files_of(extension) if file.split in set(splits))
         return absent + [blob for file in files if not self.cache.holds(blob := blob_of(file))]
 
-    def incomplete(self, extensions: Iterable[Extension]) -> dict[str, int]:
+    def incomplete(self, extensions: Sequence[Extension]) -> dict[str, int]:
         """How many blobs the cache lacks of those extensions, by id, that it does not hold all of.
 
         As `missing_from_cache` for thousands at once; a listing that is corrupt counts as one.
         """
-        named = [(extension, extension.blobs) for extension in extensions]
+        named = list(zip(extensions, pointer.blobs_of(extensions), strict=True))
         absent = self.cache.absent(blob for _, blobs in named for blob in blobs or ())
         found: dict[str, int] = {}
         for extension, blobs in named:

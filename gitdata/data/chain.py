@@ -8,6 +8,7 @@ and knows nothing of git: it is handed the pointers of one commit.
 from __future__ import annotations
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
@@ -112,11 +113,12 @@ class Chain:
     @property
     def double_versions(self) -> dict[str, tuple[str, ...]]:
         """Labels that more than one extension carries, with the ids."""
+        there = {id: extension.version for id, extension in self.extensions.items() if id not in self.lost}
+        doubles = {label for label, count in Counter(there.values()).items() if count > 1}
         carriers: dict[str, list[str]] = {}
-        for id, extension in sorted(self.extensions.items()):
-            if id not in self.lost:
-                carriers.setdefault(extension.version, []).append(id)
-        return {label: tuple(ids) for label, ids in carriers.items() if len(ids) > 1}
+        for id in sorted(id for id, label in there.items() if label in doubles):
+            carriers.setdefault(there[id], []).append(id)
+        return {label: tuple(ids) for label, ids in carriers.items()}
 
 
 def _topological(extensions: Mapping[str, Extension]) -> list[str]:
@@ -124,7 +126,7 @@ def _topological(extensions: Mapping[str, Extension]) -> list[str]:
 
     That holds for any part that is closed under parents too: what is outside of it comes in between, and that is all.
     """
-    known = {id: [p for p in set(e.parents) if p in extensions] for id, e in extensions.items()}
+    known = {id: [p for p in e.parents if p in extensions] for id, e in extensions.items()}
     waiting_for = {id: len(parents) for id, parents in known.items()}
     children: dict[str, list[str]] = {}
     for id, parents in known.items():

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
-from gitdata.canonical import digest
+from gitdata.canonical import canonical_json, digest
 from gitdata.data.schema import Schema
 
 FORMAT = 1
@@ -125,18 +125,6 @@ class Extension:
         return self._id
 
     @property
-    def blobs(self) -> list[tuple[str, int | None]] | None:
-        """DVC's name and the size of its directory object (which stands nowhere), its sidecars and its files.
-
-        None where the files are listed in a sidecar.
-        """
-        files, sidecars, directory = json.loads(self._late) if self._late else late_values(self)
-        if files is None:
-            return None
-        parts = [(md5, size) for *_, size, md5 in sidecars] + [(md5, size) for _, _, _, size, _, md5 in files]
-        return [(f"{directory[0]}.dir", None), *parts]
-
-    @property
     def short(self) -> str:
         return self.id[:SHORT]
 
@@ -171,6 +159,22 @@ def late_values(extension: Extension) -> tuple[Any, ...]:
         [(a.path, a.sha256, a.size, a.md5) for a in extension.sidecars],
         (directory.md5, directory.size, directory.nfiles),
     )
+
+
+def blobs_of(extensions: Sequence[Extension]) -> list[list[tuple[str, int | None]] | None]:
+    """DVC's name and the size of the blobs of each: directory object (its size stands nowhere), sidecars and files.
+
+    None for an extension of which the files are listed in a sidecar.
+    """
+    late = [e._late if e._late is not None else canonical_json(late_values(e)) for e in extensions]
+    return [_blobs(*values) for values in json.loads(b"[" + b",".join(late) + b"]")]
+
+
+def _blobs(files: Any, sidecars: Any, directory: Any) -> list[tuple[str, int | None]] | None:
+    if files is None:
+        return None
+    parts = [(md5, size) for *_, size, md5 in sidecars] + [(md5, size) for _, _, _, size, _, md5 in files]
+    return [(f"{directory[0]}.dir", None), *parts]
 
 
 def recalled(common: Common, id: str, version: str, parents: tuple[str, ...], listing: str, late: bytes) -> Extension:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from gitdata.data import compact, pointerfile
 from gitdata.data.chain import Chain
 from gitdata.data.compact import Records
-from gitdata.data.pointer import Extension
+from gitdata.data.pointer import Extension, blobs_of
 from gitdata.storage import packs
 from gitdata.storage.cache import Blob, Cache
 from gitdata.storage.config import RemoteConfig
@@ -33,7 +33,7 @@ def test_recalled_extensions_are_those_that_were_added(made: list[Extension]) ->
         name = wanted.id[:40]
         found = compact.decode(content).get(name)
         assert found is not None
-        assert found.blobs == wanted.blobs
+        assert blobs_of([found, wanted]) == [blobs_of([wanted])[0]] * 2
         assert found == wanted
         assert hash(compact.decode(content).get(name)) == hash(wanted)
         assert repr(compact.decode(content).get(name)) == repr(wanted)

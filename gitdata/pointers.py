@@ -29,13 +29,15 @@ WORTH_KEEPING = 64  # parsing fewer takes less time than writing them down
 _FORMAT = f"gitdata {__version__} pointers 2"
 
 
-def read(state: Path, names: Names, contents: Contents) -> dict[str, Extension]:
+def read(state: Path, ask: Callable[[], Names], contents: Contents) -> dict[str, Extension]:
     """The extensions of pointers by path; a path that is no pointer's is left out.
 
-    `contents` is asked for what was not read before. Raises DataUnavailable naming a damaged pointer.
+    `ask` says which there are, and is asked late, since git may still be at work; `contents` is asked for what was
+    not read before. Raises DataUnavailable naming a damaged pointer.
     """
     with _collector_paused():
         known = _load(state / KEPT)
+        names = ask()
         paths = [path for path in names if is_pointer(path)]
         found = {path: e for path in paths if (e := _recall(known, names[path], path)) is not None}
         fresh: dict[str, Extension] = {}

@@ -106,11 +106,16 @@ class Repo:
 
     def work_tree_snapshot(self) -> Snapshot:
         """What the pointers and declarations that lie in the work tree say, committed or not."""
-        paths = self._work_tree_paths()
-        unchanged = index.unchanged(self.git, DATASETS) if paths else {}
-        names = {path: unchanged.get(path) for path in paths if is_pointer(path)}
-        extensions = pointers.read(self.state, names, self._work_tree_contents)
-        others = self._work_tree_contents(path for path in paths if path not in names)
+        from concurrent.futures import ThreadPoolExecutor
+
+        with ThreadPoolExecutor(1) as beside:
+            unchanged = beside.submit(index.unchanged, self.git, DATASETS)  # git looks at the files meanwhile
+            paths = self._work_tree_paths()
+            named = [path for path in paths if is_pointer(path)]
+            extensions = pointers.read(
+                self.state, lambda: {path: unchanged.result().get(path) for path in named}, self._work_tree_contents
+            )
+        others = self._work_tree_contents(sorted({*paths} - {*named}))
         return snapshot_of(None, extensions, others, self.git.files_of_history)
 
     def work_tree_files(self) -> dict[str, bytes]:
@@ -146,7 +151,7 @@ class Repo:
         def contents(paths: Iterable[str]) -> dict[str, bytes]:
             return self.git.contents({path: objects[path] for path in paths})
 
-        extensions = pointers.read(self.state, objects, contents)
+        extensions = pointers.read(self.state, lambda: objects, contents)
         others = contents(path for path in objects if not is_pointer(path))
         return snapshot_of(commit, extensions, others, self.git.files_of_history)
 

@@ -36,7 +36,7 @@ def _global(
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit with one of the documented codes."""
-    gc.set_threshold(100_000, 20, 20)  # thousands of extensions are no garbage, and few cycles are made here
+    gc.set_threshold(1_000_000)  # thousands of extensions are no garbage, and looking through them takes long
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # who stops us politely finds nothing half-done
     sys.exit(_run(arguments))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from gitdata.commands.records import Record
 from gitdata.data import pointer
 from gitdata.data.chain import Chain
@@ -29,14 +31,21 @@ def _dataset(repo: Repo, name: str, chain: Chain) -> Record:
         {
             "bytes": sum(extension.directory.size for extension in extensions),
             "cached": len(extensions) - len(repo.incomplete(extensions)),
-            "checked_out": 0
-            if repo.is_bare
-            else sum((repo.top / DATASETS / name / extension.stem).is_dir() for extension in extensions),
+            "checked_out": 0 if repo.is_bare else len(_folders(repo, name) & {e.stem for e in extensions}),
             "extensions": len(extensions),
             "heads": [chain.extensions[head].version for head in chain.heads],
             "rows": pointer.total_rows(extensions),
         },
     )
+
+
+def _folders(repo: Repo, name: str) -> set[str]:
+    """The folders in that of a dataset; none where it is gone."""
+    try:
+        with os.scandir(repo.top / DATASETS / name) as entries:
+            return {entry.name for entry in entries if entry.is_dir()}
+    except FileNotFoundError:
+        return set()
 
 
 def _model(name: str, ledger: Ledger, *, declared: bool) -> Record:

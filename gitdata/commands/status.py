@@ -18,11 +18,15 @@ def status(repo: Repo) -> list[Record]:
     if repo.is_bare:
         return [_server(repo)]
     repo.require_initialised()
-    snapshot = repo.work_tree_snapshot()
-    changed = _changed(repo)
-    datasets = [_dataset(repo, snapshot, name, changed) for name in sorted(snapshot.chains)]
-    commit = repo.ledger_commit()
-    return [*datasets, *(_model(repo, model, snapshot, commit) for model in sorted(snapshot.declarations))]
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as beside:
+        changed = beside.submit(_changed, repo)  # git looks at every file while we look at what the pointers say
+        snapshot = repo.work_tree_snapshot()
+        commit = repo.ledger_commit()
+        models = [_model(repo, model, snapshot, commit) for model in sorted(snapshot.declarations)]
+        datasets = [_dataset(repo, snapshot, name, changed.result()) for name in sorted(snapshot.chains)]
+    return [*datasets, *models]
 
 
 def _server(repo: Repo) -> Record:

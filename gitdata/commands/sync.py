@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from gitdata import pointers
@@ -150,7 +151,7 @@ def _extensions(repo: Repo, objects: Mapping[str, str]) -> list[Extension]:
         def contents(paths: Iterable[str], names: Mapping[str, str] = names) -> dict[str, bytes]:
             return repo.git.contents({path: names[path] for path in paths})
 
-        found += pointers.read(repo.state, names, contents).values()
+        found += pointers.read(repo.state, partial(dict, names), contents).values()
         waiting = {name: path for name, path in waiting.items() if names[path] != name}
     return found
 

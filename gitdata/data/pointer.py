@@ -134,7 +134,10 @@ class Extension:
         return f"{self.version}-{self.short}"
 
     def rows_of(self, split: str) -> int:
-        return next((rows for name, rows in self.rows if name == split), 0)
+        for name, rows in self.rows:
+            if name == split:
+                return rows
+        return 0
 
 
 _set = object.__setattr__
@@ -142,8 +145,9 @@ _set = object.__setattr__
 Common = tuple[
     str, Policy, tuple[str, ...], tuple[tuple[str, int], ...], tuple[str, ...], tuple[str, ...], Schema | None
 ]
-_SLOTS: list[Any] = [
-    getattr(Extension, name)
+# What fills in the slots of an extension, in the order of the arguments of `recalled`, those of `common` first.
+_FILL: list[Any] = [
+    getattr(Extension, name).__set__
     for name in (
         *("dataset", "test_policy", "replaces", "rows", "inputs", "outputs", "schema"),
         *("_id", "version", "parents", "listing", "_late"),
@@ -184,8 +188,8 @@ def recalled(common: Common, id: str, version: str, parents: tuple[str, ...], li
     for the files of few, so these are filled in when they are asked for.
     """
     extension: Extension = object.__new__(Extension)
-    for slot, value in zip(_SLOTS, (*common, id, version, parents, listing, late), strict=True):
-        slot.__set__(extension, value)
+    for fill, value in zip(_FILL, (*common, id, version, parents, listing, late)):  # noqa: B905 - asked thousands of times
+        fill(extension, value)
     return extension
 
 

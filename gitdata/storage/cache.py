@@ -233,19 +233,19 @@ def _absent_from(folder: Path, blobs: Sequence[tuple[str, int | None]]) -> list[
         descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     except (FileNotFoundError, NotADirectoryError):
         return list(blobs)
-    absent = []
     try:
-        for md5, size in blobs:
-            try:
-                found = os.stat(md5[2:], dir_fd=descriptor).st_size
-            except (FileNotFoundError, NotADirectoryError):
-                absent.append((md5, size))
-                continue
-            if size not in (None, found):
-                absent.append((md5, size))
+        return [blob for blob in blobs if not _is_there(blob[0][2:], blob[1], descriptor)]
     finally:
         os.close(descriptor)
-    return absent
+
+
+def _is_there(name: str, size: int | None, folder: int) -> bool:
+    if size is None:
+        return os.access(name, os.F_OK, dir_fd=folder)
+    try:
+        return os.stat(name, dir_fd=folder).st_size == size
+    except (FileNotFoundError, NotADirectoryError):
+        return False
 
 
 def hash_file(path: Path) -> Blob:

@@ -27,13 +27,14 @@ from gitdata.commands.intake import (
 )
 from gitdata.commands.mixture import with_rows_or_opaque
 from gitdata.commands.order import reordered
+from gitdata.commands.packs import ROW_INDEX, row_indexes
 from gitdata.commands.records import Record, Say, silent
-from gitdata.commands.transfer import sidecar_bytes, sidecar_schema
+from gitdata.commands.transfer import sidecar_schema
 from gitdata.data import pointer, pointerfile
 from gitdata.data.chain import Chain, next_version
 from gitdata.data.pointer import Attachment, Directory, Extension, File
 from gitdata.data.schema import Schema
-from gitdata.errors import DataUnavailable, Mendable, TryAgain
+from gitdata.errors import GitdataError, Mendable
 from gitdata.repo import Repo
 from gitdata.snapshot import DATASETS, Snapshot
 from gitdata.storage.cache import Blob, directory_object, hash_file
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-ROW_INDEX = "rows.u64"
 STAGED_FILES = 64  # copies that are held open at once
 Copy = tuple[Blob, Callable[[], None]]  # what a file holds, and what gives its copy a place in the cache
 Source = tuple[File, Callable[[], None]]
@@ -236,17 +236,12 @@ def _known_rows(repo: Repo, request: Request, chain: Chain, parents: Iterable[st
     """The row indexes of the closure, fetched if need be; only `dedupe` cannot do without them."""
     import numpy as np
 
-    from gitdata.data import rows
+    def lost(extension: Extension, error: GitdataError) -> None:
+        say(f"Rows were not compared with those of {extension.stem}: {error.message}")
 
-    known = [np.empty(0, np.uint64)]
-    for extension in chain.ordered(chain.live_part(parents)):
-        try:
-            known.append(rows.read_index(sidecar_bytes(repo, extension, ROW_INDEX)))
-        except (DataUnavailable, TryAgain) as error:
-            if request.dedupe:
-                raise
-            say(f"Rows were not compared with those of {extension.stem}: {error.message}")
-    return np.unique(np.concatenate(known))
+    extensions = chain.ordered(chain.live_part(parents))
+    known = row_indexes(repo, extensions, None if request.dedupe else lost)
+    return np.unique(np.concatenate([np.empty(0, np.uint64), *known]))
 
 
 def _version(request: Request, chain: Chain, parents: Iterable[str], *, trains: bool) -> str:

@@ -15,11 +15,17 @@ from gitdata.snapshot import DATASETS
 
 def log(repo: Repo, reference: str) -> list[Record]:
     """One record per extension of a closure, oldest first; who committed it when is git's knowledge."""
-    snapshot = repo.snapshot() if repo.is_bare else repo.work_tree_snapshot()
-    chain, selected = snapshot.extensions(reference)
-    repo.live(chain)
-    closure = chain.closure(e.id for e in selected)
-    commits = _introduced(repo, reference.partition("@")[0])
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as beside:
+        introduced = beside.submit(
+            _introduced, repo, reference.partition("@")[0]
+        )  # git looks through history meanwhile
+        snapshot = repo.snapshot() if repo.is_bare else repo.work_tree_snapshot()
+        chain, selected = snapshot.extensions(reference)
+        repo.live(chain)
+        closure = chain.closure(e.id for e in selected)
+        commits = introduced.result()
     return [_entry(chain, e, commits.get(f"{e.stem}.dvc")) for e in chain.ordered(closure)]
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitdata.commands.packs import read_columns
 from gitdata.commands.records import Say, silent
 from gitdata.commands.transfer import fetch_extensions, sidecar_schema
 from gitdata.data.pointer import Extension, File
@@ -35,25 +36,27 @@ class RowSource:
         """All rows of a split, extensions in the order given, files in the order of the listing."""
         from gitdata.data import formats
 
-        fetch_extensions(self.repo, extensions, [split], self.say)
-        return formats.concatenate([part for extension in extensions for part in self._read(extension, split)])
+        def fetch(needed: Sequence[Extension]) -> int:
+            return fetch_extensions(self.repo, needed, [split], self.say)
 
-    def _read(self, extension: Extension, split: str) -> Iterator[Columns]:
-        """The rows of each file of a split; the place of one in a folder gives its rows fields besides."""
+        return formats.concatenate(read_columns(self.repo, extensions, split, fetch, self._read))
+
+    def _read(self, extension: Extension, files: Sequence[File]) -> Iterator[Columns]:
+        """The rows of each of some files of a split; the place of one in a folder gives its rows fields besides."""
         from gitdata.data import formats
         from gitdata.data.formats import folder
 
+        if not files:
+            return
         schema = schema_of(self.repo, extension)
-        files = {file.path: file for file in self.repo.files_of(extension) if file.split == split}
         tables = {
-            place: folder.read_labels(self._verified(file), schema, Path(file.path))
-            for place, file in files.items()
-            if folder.is_labels_table(place)
+            file.path: folder.read_labels(self._verified(file), schema, Path(file.path))
+            for file in self.repo.files_of(extension)
+            if file.split == files[0].split and folder.is_labels_table(file.path)
         }
-        for place, file in files.items():
-            if file.rows:
-                beside = folder.beside(place, tables.get(folder.labels_place(place) or ""))
-                yield formats.read(self._verified(file), schema, suffix=Path(place).suffix, beside=beside)
+        for file in files:
+            beside = folder.beside(file.path, tables.get(folder.labels_place(file.path) or ""))
+            yield formats.read(self._verified(file), schema, suffix=Path(file.path).suffix, beside=beside)
 
     def _verified(self, file: File) -> Path:
         """Where the content of a file lies. Raises DataUnavailable where it is not what its digests name."""

@@ -1,7 +1,7 @@
 """Thousands: a repository with very many tiny extensions, made quickly, and as `gitdata extend` would have made it.
 
-Every extension has ten train rows in a CSV file, its row sidecars, its directory object and its pointer, byte for byte as
-`gitdata extend` writes them (`tests/repo/test_many.py` compares them); only nothing is flushed, and all pointers are
+Every extension has ten train rows in a CSV file, its row sidecars, its directory object and its pointer, byte for byte
+as `gitdata extend` writes them (`tests/repo/test_many.py` compares them); only nothing is flushed, and all pointers are
 committed at once.
 """
 

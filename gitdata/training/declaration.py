@@ -13,18 +13,16 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from gitdata.canonical import digest
 from gitdata.errors import Mendable
+from gitdata.training.architecture import notation
+from gitdata.training.architecture.layers import Layer
+from gitdata.training.architecture.notation import Block
 
-MOST_LAYERS = 256
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
-Activation = Literal[
-    "elu", "gelu", "identity", "leaky_relu", "relu", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh"
-]
-ACTIVATIONS: tuple[Activation, ...] = get_args(Activation)
 Method = Literal["finetune", "rehearse", "union"]
 METHODS: tuple[Method, ...] = get_args(Method)
 Transform = Literal["log", "log10", "none"]
@@ -68,33 +66,26 @@ class Data(_Table):
         return self.transform.get(name, self.transform.get(role, "none"))
 
 
-class Dense(_Table):
-    """A fully connected layer; its width in units, or `outputs`: as many as the outputs need."""
-
-    dense: Annotated[int, Field(gt=0, le=65536)] | Literal["outputs"]
-
-
 class Network(_Table):
-    """[network]: dense layers and activations, the last layer as wide as the outputs."""
+    """[network]: layers, the last one as wide as the outputs; blocks of layers with a name are written out."""
 
-    layers: Annotated[tuple[Dense | Activation, ...], Field(min_length=1, max_length=MOST_LAYERS)]
+    layers: Annotated[tuple[SerializeAsAny[Layer], ...], Field(min_length=1)]
 
-    @field_validator("layers", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _as_tuple(cls, value: Any) -> Any:
-        for layer in value if isinstance(value, list) else ():
-            if isinstance(layer, str) and layer not in ACTIVATIONS:
-                raise ValueError(f"there is no layer {layer!r}{_nearest(layer, ACTIVATIONS)}")
-        return tuple(value) if isinstance(value, list) else value
+    def _read(cls, value: Any) -> Any:
+        if not isinstance(value, dict) or "layers" not in value:
+            return value
+        blocks = value.get("blocks", {})
+        if not isinstance(blocks, dict):
+            raise ValueError("blocks are tables: [network.blocks.NAME]")
+        found = {name: Block.model_validate(block) for name, block in blocks.items()}
+        rest = {key: inner for key, inner in value.items() if key != "blocks"}
+        return rest | {"layers": notation.read(value["layers"], found)}
 
-    @model_validator(mode="after")
-    def _ends_with_outputs(self) -> Network:
-        dense = [layer for layer in self.layers if isinstance(layer, Dense)]
-        if not dense or dense[-1].dense != "outputs":
-            raise ValueError('the last dense layer must be { dense = "outputs" }')
-        if any(layer.dense == "outputs" for layer in dense[:-1]):
-            raise ValueError('only the last dense layer is { dense = "outputs" }')
-        return self
+    def written(self) -> dict[str, Any]:
+        """As a model file has it, blocks written out."""
+        return {"layers": [layer.written() for layer in self.layers]}
 
 
 class Optimizer(_Table):
@@ -200,11 +191,12 @@ class Declaration(_Table):
     @property
     def restore_digest(self) -> str:
         data = self.data.model_dump(exclude={"version"}, exclude_defaults=True, mode="json")
-        return digest({"data": data, "network": self.network.model_dump(exclude_defaults=True, mode="json")})
+        return digest({"data": data, "network": self.network.written()})
 
     @property
     def digest(self) -> str:
-        return digest(self.model_dump(exclude={"deployment", "name"}, exclude_defaults=True, mode="json"))
+        tables = self.model_dump(exclude={"deployment", "name", "network"}, exclude_defaults=True, mode="json")
+        return digest(tables | {"network": self.network.written()})
 
 
 def parse(text: str, name: str) -> Declaration:
@@ -250,7 +242,7 @@ def _sentences(where: str, error: ValidationError) -> list[str]:
         keys = [str(part) for part in problem["loc"]]
         inner = ("literal[", "function-", "constrained-")
         path = ".".join(key for key in keys if key[:1].islower() and not key.startswith(inner))
-        if not any(path.startswith(other) or other.startswith(path) for other in seen):
+        if not any(f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.") for other in seen):
             seen[path] = f"{where}: {_sentence(path, keys, problem)}"
     return list(seen.values())
 
@@ -265,7 +257,10 @@ def _sentence(path: str, keys: list[str], problem: Any) -> str:
         names = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
         return f"'{path}' is {value!r:.60}; it must be one of {', '.join(names)}{_nearest(str(value), names)}."
     message = str(problem["msg"]).removeprefix("Value error, ")
-    return f"'{path}': {message[:1].lower()}{message[1:]} (it is {value!r:.60})." if path else f"{message}."
+    message = message[:1].lower() + message[1:]
+    if isinstance(value, dict):  # a whole table says nothing
+        return f"'{path}': {message}." if path else f"{message}."
+    return f"'{path}': {message} (it is {value!r:.60})." if path else f"{message}."
 
 
 def _nearest(name: str, candidates: Sequence[str]) -> str:

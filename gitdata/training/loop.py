@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from gitdata.errors import Mendable
 from gitdata.training import network, optimizer
+from gitdata.training.architecture.plan import Plan
 from gitdata.training.declaration import Optimizer, Schedule
-from gitdata.training.network import Plan
 
 CHUNK = 128  # steps
 
@@ -74,7 +74,8 @@ def train(
         rows, masks = _gather(stream, count, run.batch_size)
         active = np.arange(CHUNK) < count
         rate = np.pad(rates[first : first + count], (0, CHUNK - count))
-        weights, moments, losses = chunk(weights, moments, inputs[rows], targets[rows], masks, rate, active)
+        numbers = _step_seeds(run.seed, state.position + first)
+        weights, moments, losses = chunk(weights, moments, inputs[rows], targets[rows], masks, rate, active, numbers)
         _require_finite(np.asarray(losses)[:count], state.position + first)
         if on_chunk:
             on_chunk(first + count, float(np.mean(np.asarray(losses)[:count])))
@@ -105,20 +106,32 @@ def _gather(
     return rows, masks
 
 
+def _step_seeds(seed: int, position: int) -> NDArray[np.uint32]:
+    """What is random within each step of a chunk follows from the seed and the step's position."""
+    return np.random.default_rng([seed, 1, position]).integers(0, 2**32, CHUNK, np.uint32)
+
+
 @lru_cache(maxsize=32)
 def compiled_chunk(plan: Plan, loss: str, declared: Optimizer) -> Callable[..., tuple[Any, Any, jax.Array]]:
     """The compiled chunk: (weights, moments, inputs, targets, masks, rates, active) → the same state later, losses."""
     direction = optimizer.direction(declared)
 
-    def mean_loss(weights: jax.Array, x: jax.Array, y: jax.Array, mask: jax.Array) -> jax.Array:
-        return jnp.sum(mask * row_loss(loss, network.apply(plan, weights, x), y)) / jnp.sum(mask)
+    learned, random = network.learned(plan), network.is_random(plan)
+
+    def mean_loss(
+        weights: jax.Array, x: jax.Array, y: jax.Array, mask: jax.Array, key: jax.Array | None
+    ) -> tuple[jax.Array, jax.Array]:
+        output, kept = network.apply_training(plan, weights, x, key, mask)
+        return jnp.sum(mask * row_loss(loss, output, y)) / jnp.sum(mask), kept
 
     def step(carry: tuple[jax.Array, Any], batch: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, Any], jax.Array]:
         weights, moments = carry
-        x, y, mask, rate, active = batch
-        value, gradient = jax.value_and_grad(mean_loss)(weights, x, y, mask)
+        x, y, mask, rate, active, number = batch
+        key = jax.random.key(number) if random else None
+        (value, kept), gradient = jax.value_and_grad(mean_loss, has_aux=True)(weights, x, y, mask, key)
         updates, moved = direction.update(gradient, moments, weights)
         stepped = optax.apply_updates(weights, -rate * updates)
+        stepped = stepped if learned is None else jnp.where(learned, stepped, kept)
         keep = jax.tree.map(lambda new, old: jnp.where(active, new, old), (stepped, moved), (weights, moments))
         return keep, value
 

@@ -22,8 +22,11 @@ from numpy.typing import NDArray
 
 from gitdata.errors import Mendable
 from gitdata.training import gate, loop, network, optimizer, preprocessing
+from gitdata.training.architecture.layers import Misfit
+from gitdata.training.architecture.plan import Plan
 from gitdata.training.declaration import Declaration, Optimizer, Schedule, check_methods
 from gitdata.training.package import Package
+from gitdata.training.preprocessing import Preprocessing
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -150,7 +153,7 @@ def _train(recipe: _Recipe, declaration: Declaration, rows: Columns) -> Package:
         raise Mendable("There are no rows to train on.", "Extend the dataset with train rows.")
     codes = restored.preprocessing if restored else preprocessing.fit(declaration, rows)
     inputs, targets = codes.encode_inputs(rows), codes.encode_outputs(rows)
-    plan = restored.plan if restored else network.plan_of(declaration.network, codes.input_width, codes.output_width)
+    plan = restored.plan if restored else _plan_of(declaration, codes)
     state = _restore(restored, recipe) if restored else loop.start(plan, recipe.optimizer, training.seed)
     run = loop.Run(
         plan,
@@ -171,6 +174,14 @@ def _train(recipe: _Recipe, declaration: Declaration, rows: Columns) -> Package:
         manifest=_manifest(recipe, training.seed),
         trained_rows=np.empty(0, np.uint64),
     )
+
+
+def _plan_of(declaration: Declaration, codes: Preprocessing) -> Plan:
+    """The network for these fields. Raises Mendable where it does not take them."""
+    try:
+        return codes.plan(declaration.network)
+    except Misfit as misfit:
+        raise Mendable(f"models/{declaration.name}.toml: {misfit}.", misfit.remedy) from misfit
 
 
 def _restore(package: Package, recipe: _Recipe) -> loop.State:

@@ -1,12 +1,13 @@
-"""Networks: Flax NNX modules built from declared layers, and their weights as one vector or by name.
+"""Networks: Flax NNX modules built from a plan, and their weights as one vector or by name.
 
-A *plan* is the layers with all widths filled in: plain data, hashable, stored in the package. It is all that is needed
-to build the network again; no code travels.
+A plan is plain data, stored in the package; no code travels. The vector also holds what a network keeps of training
+without learning it, such as running means: `learned` tells the two apart.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -17,98 +18,68 @@ from flax import nnx
 from jax.flatten_util import ravel_pytree
 from numpy.typing import NDArray
 
-from gitdata.training.declaration import ACTIVATIONS, MOST_LAYERS, Dense, Network
+from gitdata.training import modules
+from gitdata.training.architecture.layers import Dropout
+from gitdata.training.architecture.notation import every_layer
+from gitdata.training.architecture.plan import Plan
 
-Plan = tuple[int, tuple[int | str, ...]]  # input width; a dense layer's width, or the name of an activation
-
-_FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
-    "elu": jax.nn.elu,
-    "gelu": jax.nn.gelu,
-    "identity": lambda x: x,
-    "leaky_relu": jax.nn.leaky_relu,
-    "relu": jax.nn.relu,
-    "selu": jax.nn.selu,
-    "sigmoid": jax.nn.sigmoid,
-    "silu": jax.nn.silu,
-    "softplus": jax.nn.softplus,
-    "softsign": jax.nn.soft_sign,
-    "tanh": jnp.tanh,
-}
+MOST_WEIGHTS = 2**31
 
 
-class Layers(nnx.Module):
-    """Dense layers and activations, one after the other."""
+class Network(nnx.Module):
+    """The modules of a plan, by kind and in the order in which a batch passes them."""
 
     def __init__(self, plan: Plan, rngs: nnx.Rngs) -> None:
-        width, steps = plan
-        self.steps = steps
-        dense = []
-        for step in steps:
-            if isinstance(step, int):
-                dense.append(nnx.Linear(width, step, rngs=rngs))
-                width = step
-        self.dense = nnx.List(dense)
+        found: dict[str, list[Any]] = {}
+        for kind, module in modules.made(plan.layers, plan.shape, plan.scope, rngs):
+            found.setdefault(kind, []).append(module)
+        self.kinds = tuple(found)
+        for kind, made in found.items():
+            setattr(self, kind, nnx.List(made))
 
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Shape (rows, input width) → (rows, output width)."""
-        position = 0
-        for step in self.steps:
-            if isinstance(step, int):
-                x = self.dense[position](x)
-                position += 1
-            else:
-                x = _FUNCTIONS[step](x)
-        return x
+    def by_kind(self) -> dict[str, Any]:
+        return {kind: getattr(self, kind) for kind in self.kinds}
 
 
-def plan_of(network: Network, input_width: int, output_width: int) -> Plan:
-    """The declared layers with all widths filled in."""
-    widths = (
-        (output_width if layer.dense == "outputs" else layer.dense) if isinstance(layer, Dense) else layer
-        for layer in network.layers
-    )
-    return input_width, tuple(widths)
+@dataclass(frozen=True, slots=True)
+class _Abstract:
+    """A network without a single weight: its graph, the names and shapes of its state, and vector → state.
 
+    `learned`: which numbers of the vector are learned; None where all are.
+    """
 
-def plan_to_json(plan: Plan) -> dict[str, Any]:
-    return {"input_width": plan[0], "layers": list(plan[1])}
-
-
-def plan_from_json(value: Any) -> Plan:
-    """What `plan_to_json` wrote; raises ValueError on anything else."""
-    try:
-        width, layers = value["input_width"], value["layers"]
-    except (KeyError, TypeError) as error:
-        raise ValueError("the network is malformed") from error
-    if not isinstance(layers, list) or len(layers) > MOST_LAYERS or not _is_width(width):
-        raise ValueError("the network is malformed")
-    for layer in layers:
-        if not _is_width(layer) and layer not in ACTIVATIONS:
-            raise ValueError(f"the layer {layer!r:.40} is unknown")
-    if not any(isinstance(layer, int) for layer in layers):
-        raise ValueError("the network has no dense layer")
-    return width, tuple(layers)
-
-
-def _is_width(value: Any) -> bool:
-    return type(value) is int and 0 < value <= 10**6
+    graph: Any
+    shapes: dict[str, tuple[int, ...]]
+    unravel: Callable[[jax.Array], Any]
+    learned: NDArray[np.bool_] | None
 
 
 @lru_cache(maxsize=32)
-def _abstract(plan: Plan) -> tuple[Any, Any, Callable[[jax.Array], Any]]:
-    """(graph, state of shapes, vector → state): without computing a single weight."""
-    graph, shapes = nnx.split(nnx.eval_shape(lambda: Layers(plan, nnx.Rngs(0))))
-    zeros = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    _, unravel = ravel_pytree(zeros)
-    return graph, shapes, unravel
+def _abstract(plan: Plan) -> _Abstract:
+    graph, state = nnx.split(nnx.eval_shape(lambda: Network(plan, nnx.Rngs(0))))
+    leaves, structure = jax.tree_util.tree_flatten_with_path(state)
+    shapes = {_leaf_name(path): tuple(leaf.shape) for path, leaf in leaves}
+    sizes = [int(np.prod(shape, dtype=np.int64)) for shape in shapes.values()]
+    stops = np.cumsum(sizes)[:-1].tolist()
+
+    def unravel(vector: jax.Array) -> Any:
+        parts = jnp.split(vector, stops)
+        arrays = [part.reshape(shape) for part, shape in zip(parts, shapes.values(), strict=True)]
+        return jax.tree.unflatten(structure, arrays)
+
+    parameters = {
+        _leaf_name(path)
+        for path, _ in jax.tree_util.tree_leaves_with_path(nnx.state(nnx.merge(graph, state), nnx.Param))
+    }
+    learned = np.repeat([name in parameters for name in shapes], sizes) if parameters != shapes.keys() else None
+    return _Abstract(graph, shapes, unravel, learned)
 
 
 def weights_of(plan: Plan) -> int:
-    """The number of weights of the dense layers, without making any."""
-    count, width = 0, plan[0]
-    for layer in plan[1]:
-        if isinstance(layer, int):
-            count, width = count + (width + 1) * layer, layer
+    """The number of weights, without making any. Raises ValueError where there are too many to hold."""
+    count = sum(int(np.prod(shape, dtype=np.int64)) for shape in weight_shapes(plan).values())
+    if count > MOST_WEIGHTS:
+        raise ValueError(f"the network has {count:,} weights; more than {MOST_WEIGHTS:,} are not held")
     return count
 
 
@@ -116,25 +87,55 @@ def initial_weights(plan: Plan, seed: int) -> jax.Array:
     """Fresh weights as one float32 vector (Flax's defaults: LeCun normal kernels, zero biases)."""
 
     def build(key: jax.Array) -> jax.Array:
-        vector, _ = ravel_pytree(nnx.split(Layers(plan, nnx.Rngs(key)))[1])
-        return jnp.asarray(vector)
+        vector, _ = ravel_pytree(nnx.split(Network(plan, nnx.Rngs(key)))[1])
+        return jnp.asarray(vector, jnp.float32)
 
     built: jax.Array = jax.jit(build)(jax.random.key(seed))
     return built
 
 
+def learned(plan: Plan) -> NDArray[np.bool_] | None:
+    """Which numbers of the vector are learned, the others being kept by the network itself; None: all of them."""
+    return _abstract(plan).learned
+
+
+def is_random(plan: Plan) -> bool:
+    """Whether training throws dice beyond the order of the rows."""
+    return any(isinstance(layer, Dropout) for layer in every_layer(plan.layers))
+
+
 def apply(plan: Plan, weights: jax.Array, x: jax.Array) -> jax.Array:
-    """The network's output; to be called inside a compiled function."""
-    graph, _, unravel = _abstract(plan)
-    module = nnx.merge(graph, unravel(weights))
-    result: jax.Array = module(x)
-    return result
+    """The output (rows, output width) for rows (rows, input width); to be called inside a compiled function."""
+    return _use(plan, weights, x)[0]
 
 
-def weight_shapes(plan: Plan) -> dict[str, tuple[int, ...]]:
+def apply_training(
+    plan: Plan, weights: jax.Array, x: jax.Array, key: jax.Array | None, rows: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The output while training, and the vector with what the network itself keeps of this batch.
+
+    `rows`: shape (rows,), 0 for those that only fill the batch up.
+    """
+    output, network = _use(plan, weights, x, training=True, key=key, rows=rows)
+    if _abstract(plan).learned is None:
+        return output, weights
+    return output, ravel_pytree(nnx.split(network)[1])[0]
+
+
+def _use(plan: Plan, weights: jax.Array, x: jax.Array, **more: Any) -> tuple[jax.Array, Any]:
+    abstract = _abstract(plan)
+    network = nnx.merge(abstract.graph, abstract.unravel(weights))
+    inputs, start = {}, 0
+    for field in plan.inputs:
+        inputs[field.name] = x[:, start : start + field.width].reshape(-1, *field.shape)
+        start += field.width
+    call = modules.Call(network.by_kind(), plan.scope, inputs, **more)
+    return modules.flow(plan.layers, x.reshape(-1, *plan.shape), call), network
+
+
+def weight_shapes(plan: Plan) -> Mapping[str, tuple[int, ...]]:
     """Names and shapes of the weights, in the order of the vector."""
-    leaves, _ = jax.tree_util.tree_flatten_with_path(_abstract(plan)[1])
-    return {_leaf_name(path): tuple(leaf.shape) for path, leaf in leaves}
+    return _abstract(plan).shapes
 
 
 def named(plan: Plan, vector: NDArray[np.float32]) -> dict[str, NDArray[np.float32]]:
@@ -164,11 +165,21 @@ def vector(plan: Plan, weights: dict[str, NDArray[np.float32]]) -> NDArray[np.fl
 
 
 def forward(plan: Plan, weights: NDArray[np.float32], inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """The network's output for many rows. Rows are padded to a power of two, so that few programs serve all sizes."""
-    rows = len(inputs)
-    padded = np.zeros((max(64, 1 << max(rows - 1, 0).bit_length()), inputs.shape[1]), np.float32)
-    padded[:rows] = inputs
-    return np.asarray(_compiled_forward(plan)(weights, padded))[:rows]
+    """The network's output for many rows, in blocks of a size that few programs serve and that memory can hold."""
+    block = _block(plan, len(inputs))
+    found = [np.empty((0, plan.output_width), np.float32)]
+    for first in range(0, len(inputs), block):
+        rows = inputs[first : first + block]
+        padded = np.zeros((block, inputs.shape[1]), np.float32)
+        padded[: len(rows)] = rows
+        found.append(np.asarray(_compiled_forward(plan)(weights, padded))[: len(rows)])
+    return np.concatenate(found)
+
+
+def _block(plan: Plan, rows: int) -> int:
+    """Rows at a time: a power of two, 64 at least, and at most what holds 2²⁴ numbers of input."""
+    most = max(64, 1 << (2**24 // max(plan.input_width, 1)).bit_length() - 1)
+    return min(most, max(64, 1 << max(rows - 1, 0).bit_length()))
 
 
 @lru_cache(maxsize=32)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
@@ -15,10 +15,13 @@ from safetensors.numpy import load, save
 from gitdata.canonical import readable_json
 from gitdata.errors import DataUnavailable
 from gitdata.training import network
-from gitdata.training.network import Plan
+from gitdata.training.architecture import notation
+from gitdata.training.architecture import plan as plans
+from gitdata.training.architecture.layers import Misfit
+from gitdata.training.architecture.plan import Plan
 from gitdata.training.preprocessing import Preprocessing
 
-FORMAT = 1
+FORMAT = 2
 TENSORS = ("weights", "state", "trained_rows")
 DOCUMENTS = ("network", "preprocessing", "manifest")
 
@@ -49,7 +52,7 @@ def encode(package: Package) -> dict[str, bytes]:
         "trained_rows": {"digests": package.trained_rows},
     }
     documents = {
-        "network": network.plan_to_json(package.plan),
+        "network": plans.to_json(package.plan),
         "preprocessing": package.preprocessing.to_json(),
         "manifest": {**package.manifest, "format": FORMAT, "position": package.position},
     }
@@ -70,14 +73,16 @@ def decode(files: Mapping[str, bytes]) -> Package:
     if manifest["format"] > FORMAT:
         raise _damaged("manifest.json", f"it has format {manifest['format']}; update gitdata")
     try:
-        plan = network.plan_from_json(documents["network"])
         preprocessing = Preprocessing.from_json(documents["preprocessing"])
+        plan = _plan_of(documents["network"], preprocessing)
         held = sum(array.size for array in arrays["weights"].values())
         if network.weights_of(plan) != held:  # before anything of the declared size is made
             raise ValueError(f"the network has {network.weights_of(plan)} weights, the package holds {held}")
         network.vector(plan, arrays["weights"])
-        if (plan[0], _output_width(plan)) != (preprocessing.input_width, preprocessing.output_width):
-            raise ValueError("network and preprocessing have different widths")
+        if tuple(field.as_input for field in preprocessing.inputs) != plan.inputs:
+            raise ValueError("network and preprocessing have different inputs")
+        if tuple((field.name, field.width) for field in preprocessing.outputs) != tuple(map(astuple, plan.outputs)):
+            raise ValueError("network and preprocessing have different outputs")
         return Package(
             plan,
             preprocessing,
@@ -87,7 +92,7 @@ def decode(files: Mapping[str, bytes]) -> Package:
             {key: value for key, value in manifest.items() if key not in ("format", "position")},
             np.asarray(arrays["trained_rows"]["digests"], np.uint64),
         )
-    except (ValueError, KeyError, TypeError, OverflowError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, Misfit) as error:
         raise _damaged("one of its parts", str(error)) from error
 
 
@@ -102,8 +107,16 @@ def raw_outputs(package: Package, columns: Columns) -> NDArray[np.float32]:
     return network.forward(package.plan, network.vector(package.plan, package.weights), inputs)
 
 
-def _output_width(plan: Plan) -> int:
-    return [layer for layer in plan[1] if isinstance(layer, int)][-1]
+def _plan_of(document: Any, preprocessing: Preprocessing) -> Plan:
+    """The plan of a package; in format 1 it was a list of widths and activations over one line of inputs."""
+    if "input_width" not in document:
+        return plans.from_json(document)
+    widths = [layer if isinstance(layer, str) else {"dense": layer} for layer in document["layers"]]
+    for place in [place for place, layer in enumerate(widths) if isinstance(layer, dict)][-1:]:
+        widths[place] = {"dense": "outputs"}
+    inputs = tuple(field.as_input for field in preprocessing.inputs)
+    outputs = tuple(plans.Output(field.name, field.width) for field in preprocessing.outputs)
+    return Plan(inputs, outputs, notation.read(widths, {}))
 
 
 def _document(files: Mapping[str, bytes], name: str) -> Any:

@@ -16,7 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gitdata.errors import Mendable
-from gitdata.training.declaration import Declaration
+from gitdata.training.architecture import plan
+from gitdata.training.architecture.plan import Plan
+from gitdata.training.declaration import Declaration, Network
 
 Columns = Mapping[str, NDArray[Any]]
 Category = str | int
@@ -35,6 +37,10 @@ class Numeric:
     @property
     def width(self) -> int:
         return len(self.mean)
+
+    @property
+    def as_input(self) -> plan.Input:
+        return plan.Input(self.name, self.shape)
 
     def encode(self, columns: Columns) -> NDArray[np.float64]:
         """Standardised values, shape (rows, width)."""
@@ -66,6 +72,10 @@ class Categorical:
     @property
     def width(self) -> int:
         return len(self.categories)
+
+    @property
+    def as_input(self) -> plan.Input:
+        return plan.Input(self.name, (self.width,))
 
     def codes(self, columns: Columns) -> NDArray[np.int64]:
         """The category of each row as its index, −1 where it is unknown."""
@@ -100,6 +110,11 @@ class Preprocessing:
     @property
     def output_width(self) -> int:
         return sum(field.width for field in self.outputs)
+
+    def plan(self, network: Network) -> Plan:
+        """The network for these fields. Raises Misfit where it does not take them, or does not make the outputs."""
+        inputs = tuple(field.as_input for field in self.inputs)
+        return Plan(inputs, tuple(plan.Output(f.name, f.width) for f in self.outputs), network.layers)
 
     def encode_inputs(self, columns: Columns) -> NDArray[np.float32]:
         """Shape (rows, input_width)."""

@@ -8,9 +8,17 @@ import pytest
 
 from gitdata.errors import Mendable
 from gitdata.training import loop, network, optimizer
-from gitdata.training.declaration import ACTIVATIONS, Optimizer, Schedule
+from gitdata.training.architecture import notation
+from gitdata.training.architecture.layers import ACTIVATIONS
+from gitdata.training.architecture.plan import Input, Output, Plan
+from gitdata.training.declaration import Optimizer, Schedule
 
-PLAN: network.Plan = (3, (5, "tanh", 2))
+
+def plan_of(inputs: int, outputs: int, *layers: object) -> Plan:
+    return Plan((Input("x", (inputs,)),), (Output("y", outputs),), notation.read(list(layers), {}))
+
+
+PLAN = plan_of(3, 2, {"dense": 5}, "tanh", {"dense": "outputs"})
 RNG = np.random.default_rng(7)
 X = RNG.normal(size=(40, 3)).astype(np.float32)
 Y = RNG.normal(size=(40, 2)).astype(np.float32)
@@ -56,6 +64,7 @@ FORMULAS = {
     "leaky_relu": lambda x: np.where(x > 0, x, 0.01 * x), "relu": lambda x: np.maximum(x, 0),
     "selu": lambda x: 1.0507009873554805 * np.where(x > 0, x, 1.6732632423543772 * np.expm1(x)),
     "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "silu": lambda x: x / (1 + np.exp(-x)),
+    "relu6": lambda x: np.clip(x, 0, 6), "softmax": lambda x: np.exp(x) / np.exp(x).sum(axis=1, keepdims=True),
     "softplus": lambda x: np.log1p(np.exp(x)), "softsign": lambda x: x / (1 + np.abs(x)), "tanh": np.tanh,
 }  # fmt: skip
 
@@ -63,10 +72,9 @@ FORMULAS = {
 @pytest.mark.parametrize("name", ACTIVATIONS)
 def test_activations(name: str) -> None:
     x = np.linspace(-4, 4, 64, dtype=np.float32)[:, None]
-    plan: network.Plan = (1, (1, name))
-    weights = network.vector(
-        plan, {"dense.0.bias": np.zeros(1, np.float32), "dense.0.kernel": np.ones((1, 1), np.float32)}
-    )
+    x = np.concatenate([x, x[::-1]], axis=1)
+    plan = plan_of(2, 2, {"dense": "outputs"}, name)
+    weights = network.vector(plan, {"dense.0.bias": np.zeros(2, np.float32), "dense.0.kernel": np.eye(2, dtype="f4")})
     np.testing.assert_allclose(network.forward(plan, weights, x), FORMULAS[name](x.astype(float)), atol=2e-6)
 
 

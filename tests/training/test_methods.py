@@ -171,7 +171,7 @@ def test_a_package_is_the_same_bytes_each_time_and_survives_its_files(
         ("weights.safetensors", b"", "no tensors"),
         ("weights.safetensors", b"\xff" * 64, "no tensors"),
         ("state.safetensors", b"\x80\x04\x95cos\nsystem\n(S'touch /tmp/owned'\ntR.", "no tensors"),
-        ("network.json", b'{"input_width": 13, "layers": ["exec"]}', "unknown"),
+        ("network.json", b'{"input_width": 13, "layers": ["exec"]}', "no layer"),
         ("network.json", b'{"input_width": 13, "layers": [2]}', "weight"),
         ("network.json", b"[]", "malformed"),
         ("preprocessing.json", b"{}", "preprocessing"),
@@ -197,7 +197,10 @@ from gitdata.training.environment import prepare
 prepare(pathlib.Path(sys.argv[1]) if sys.argv[1] else None)
 from gitdata.training import loop
 from gitdata.training.declaration import Optimizer, Schedule
-plan, adam = (3, (8, "relu", 2)), Optimizer(learning_rate=0.01)
+from gitdata.training.architecture import notation
+from gitdata.training.architecture.plan import Input, Output, Plan
+layers = notation.read([{"dense": 8}, "relu", {"dense": "outputs"}], {})
+plan, adam = Plan((Input("x", (3,)),), (Output("y", 2),), layers), Optimizer(learning_rate=0.01)
 x = np.random.default_rng(0).normal(size=(50, 3)).astype(np.float32)
 run = loop.Run(plan, "mae", adam, Schedule(), 16, 200, 0)
 state = loop.train(run, loop.start(plan, adam, 0), x, x[:, :2])

@@ -14,6 +14,8 @@ from gitdata.training.architecture import layers as declared
 from gitdata.training.architecture.layers import Layer, Scope, Shape
 from gitdata.training.architecture.plan import Plan
 
+MOST_WEIGHTS = 2**31  # of a network that is held
+
 
 @dataclass(frozen=True, slots=True)
 class Line:

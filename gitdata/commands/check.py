@@ -30,6 +30,8 @@ from gitdata.repo import Repo
 from gitdata.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from gitdata.data.formats import Columns
     from gitdata.training.check import Examination, Facts, Finding
     from gitdata.training.declaration import Declaration
@@ -101,7 +103,7 @@ def require_fit(task: Task, view: View) -> None:
     _require(task, examine(task.declaration, fields.values(), memory=memory()))
 
 
-def require_rows(task: Task, view: View, columns: Columns) -> None:
+def require_rows(task: Task, view: View, columns: Mapping[str, NDArray[Any]]) -> None:
     """The same, with what these rows hold; warnings are said."""
     from gitdata.training.check import examine, measure
 
@@ -113,7 +115,7 @@ def require_rows(task: Task, view: View, columns: Columns) -> None:
         task.say(f"Warning: {finding.text}. {finding.remedy}")
 
 
-def say_outside(task: Task, preprocessing: Preprocessing, columns: Columns) -> None:
+def say_outside(task: Task, preprocessing: Preprocessing, columns: Mapping[str, NDArray[Any]]) -> None:
     """Say what rows hold that is far from what a version was fitted to."""
     for found in preprocessing.outside(columns):
         task.say(f"Warning: {found.sentence}.")

@@ -73,7 +73,8 @@ def examine(
     wanted = data.inputs if data.inputs is not None else tuple(name for name in known if name not in data.outputs)
     inputs, outputs = (tuple(name for name in names if name in known) for names in (wanted, data.outputs))
     subject = Subject(declaration, known, inputs, outputs, tests or {}, rows, None, memory)
-    plan, misfits = None, []
+    plan: Plan | None = None
+    misfits: list[Finding] = []
     if inputs and len(inputs) == len(wanted) and len(outputs) == len(data.outputs):
         plan, misfits = _plan(subject)
     subject = Subject(declaration, known, inputs, outputs, tests or {}, rows, plan, memory)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from gitdata.training.check.facts import Facts
 from gitdata.training.check.findings import Finding, Subject, error, nearest, warning
@@ -25,7 +25,11 @@ def fields_exist(subject: Subject) -> Iterator[Finding]:
 def keys_exist(subject: Subject) -> Iterator[Finding]:
     """Whatever is declared by field must be about one."""
     data = subject.declaration.data
-    tables = {"transform": data.transform, "scaling": data.scaling, "encoding": data.encoding}
+    tables: dict[str, Iterable[str]] = {
+        "transform": data.transform,
+        "scaling": data.scaling,
+        "encoding": data.encoding,
+    }
     named = [(table, name) for table, values in tables.items() for name in values if name not in ROLES]
     for table, name in (*named, *(("categories", name) for name in data.categories)):
         if name not in subject.used and name not in data.outputs and name not in (data.inputs or ()):

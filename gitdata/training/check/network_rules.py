@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 
 from gitdata.training.architecture import layers as declared
@@ -18,13 +19,22 @@ RANGES = {  # what activations can make, where that is not everything
     "selu": (-1.7581, math.inf), "sigmoid": (0.0, 1.0), "silu": (-0.2785, math.inf), "softmax": (0.0, 1.0),
     "softplus": (0.0, math.inf), "softsign": (-1.0, 1.0), "tanh": (-1.0, 1.0),
 }  # fmt: skip
-SCALED = {"standard": (-2.0, 2.0), "robust": (-2.0, 2.0), "channels": (-2.0, 2.0), "minmax": (0.0, 1.0)}
 WORDS = {
     "standard": "standardised", "none": "as it is", "minmax": "scaled to 0 … 1", "image": "image, scaled to 0 … 1",
     "channels": "standardised by channel", "robust": "scaled by median and quartiles",
 }  # fmt: skip
 COPIES = 4  # of the weights that training holds: they, their gradient, and two moments
 _BYTES = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Targets:
+    """Of the numbers that a network is to make: the least, the most, mean and standard deviation."""
+
+    least: float
+    most: float
+    mean: float
+    deviation: float
 
 
 def weights(subject: Subject) -> Iterator[Finding]:
@@ -83,18 +93,23 @@ def _activation(subject: Subject, names: Sequence[str], place: str, activation: 
     if activation not in RANGES:
         return
     for name in names:
-        target = targets_of(subject, name)
-        if name not in subject.outputs or target is None:
-            continue
-        (low, high), (least, most) = RANGES[activation], target
-        missed = (max(0.0, low - least) + max(0.0, most - high)) / max(most - least, 1e-12)
-        if missed > 0.01:
-            made = f"numbers from {low:g}" + (f" to {high:g}" if high < math.inf else "")
-            wanted = f"{least:.3g} to {most:.3g} ({coded(subject, name)})"
-            text = f"{place} makes {made}; the targets of '{name}' go from {wanted}"
-            level = "error" if missed > 0.25 else "warning"
-            fitting = f', or declare scaling = {{ {name} = "minmax" }}' if low == 0 else ""
-            yield Finding(level, "targets-out-of-reach", text, f"Leave it out{fitting}.", name, place)
+        target = targets_of(subject, name) if name in subject.outputs else None
+        if target is not None:
+            yield from _reach(subject, name, place, RANGES[activation], target)
+
+
+def _reach(subject: Subject, name: str, place: str, made: tuple[float, float], target: Targets) -> Iterator[Finding]:
+    """Whether an activation that makes numbers from `made[0]` to `made[1]` gets to the targets of a field."""
+    low, high = made
+    if max(low - target.least, target.most - high) <= 0.01 * (target.most - target.least):
+        return
+    half = target.deviation / 2
+    level: Level = "error" if low > target.mean - half or high < target.mean + half else "warning"
+    numbers = f"numbers from {low:g}" + (f" to {high:g}" if high < math.inf else "")
+    wanted = f"{target.least:.3g} to {target.most:.3g} ({coded(subject, name)})"
+    fitting = f', or declare scaling = {{ {name} = "minmax" }}' if low == 0 else ""
+    text = f"{place} makes {numbers}; the targets of '{name}' go from {wanted}"
+    yield Finding(level, "targets-out-of-reach", text, f"Leave it out{fitting}.", name, place)
 
 
 def coded(subject: Subject, name: str) -> str:
@@ -104,19 +119,19 @@ def coded(subject: Subject, name: str) -> str:
     return ", ".join([*([transform] if transform != "none" else []), WORDS[scaling]])
 
 
-def targets_of(subject: Subject, name: str) -> tuple[float, float] | None:
-    """The range of a field as the network has it: measured, else what is usual; None where nobody knows."""
+def targets_of(subject: Subject, name: str) -> Targets | None:
+    """What a field is to the network: measured, else what is usual; None where nobody knows."""
     scaling = subject.declaration.data.scaling_of(name)
     facts = subject.fields.get(name)
     measured = facts.measured if facts is not None else None
     if scaling in ("minmax", "image"):
-        return (0.0, 1.0)
+        return Targets(0.0, 1.0, 0.5, 0.5)
     if measured is None or measured.minimum is None:
-        return SCALED.get(scaling)
+        return None if scaling == "none" else Targets(-2.0, 2.0, 0.0, 1.0)
     if scaling == "none":
-        return (measured.low, measured.high)
+        return Targets(measured.low, measured.high, measured.mean, measured.deviation)
     scale = measured.deviation or 1.0
-    return ((measured.low - measured.mean) / scale, (measured.high - measured.mean) / scale)
+    return Targets((measured.low - measured.mean) / scale, (measured.high - measured.mean) / scale, 0.0, 1.0)
 
 
 def batches(subject: Subject) -> Iterator[Finding]:

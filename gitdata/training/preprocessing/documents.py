@@ -11,6 +11,9 @@ from gitdata.training.preprocessing.fields import Categorical, FieldCode, Numeri
 from gitdata.training.preprocessing.scaling import SCALINGS, TRANSFORMS
 
 
+_MOST = 2**24  # numbers of one field in a row for which one may stand
+
+
 def to_json(field: FieldCode) -> dict[str, Any]:
     if isinstance(field, Categorical):
         always: dict[str, Any] = {"categories": list(field.categories), "name": field.name}
@@ -68,7 +71,8 @@ def _short(values: tuple[float, ...]) -> list[float]:
 
 
 def _long(values: tuple[float, ...], width: int) -> tuple[float, ...]:
-    return values * width if len(values) == 1 and width <= 2**28 else values
+    """One number for each of a row; a document that claims absurdly many stays short, and is refused."""
+    return values * width if len(values) == 1 and width <= _MOST else values
 
 
 def _shape(value: Any, name: str) -> tuple[int, ...]:

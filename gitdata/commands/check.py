@@ -258,4 +258,7 @@ def _records(
         "warnings": sum(finding.level == "warning" for finding in findings),
         "weights": found.weights,
     }
-    return [Record("check", model, fields), *(Record("finding", model, finding.to_json()) for finding in findings)]
+    return [
+        Record("model check", model, fields),
+        *(Record("model finding", model, finding.to_json()) for finding in findings),
+    ]

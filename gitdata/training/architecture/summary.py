@@ -51,9 +51,11 @@ def _lines(layers: Sequence[Layer], shape: Shape, scope: Scope, depth: int) -> I
 
 
 def named(layer: Layer) -> str:
-    """A layer in a word, with its size where that is one number: `dense 96`."""
+    """A layer in a word, with its size or the inputs it begins with: `dense 96`, `input t1, t2`."""
     written = layer.written()
     value = written.get(layer.kind()) if isinstance(written, dict) else None
+    if isinstance(layer, declared.Input):
+        value = ", ".join(layer.names)
     return f"{layer.name} {value}" if isinstance(value, int | float | str) and value is not True else layer.name
 
 

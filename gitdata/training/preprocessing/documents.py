@@ -10,7 +10,6 @@ import numpy as np
 from gitdata.training.preprocessing.fields import Categorical, FieldCode, Numeric
 from gitdata.training.preprocessing.scaling import SCALINGS, TRANSFORMS
 
-
 _MOST = 2**24  # numbers of one field in a row for which one may stand
 
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitdata.commands.check import require_fit, require_rows, say_outside
 from gitdata.commands.judge import Judge, rounded_all
 from gitdata.commands.recording import describe, record_fall_back, record_verdict, record_version
 from gitdata.commands.records import Record, Say, silent
@@ -55,6 +56,8 @@ def train(repo: Repo, model: str, options: Options, say: Say = silent) -> Record
         return describe(task, decision, None)
     if decision.action == "fall back":
         return record_fall_back(task, view, decision)
+    if decision.candidate is None:
+        require_fit(task, view)
     prepare_training()
     judge = Judge(task.source, task.declaration, {})
     if decision.candidate is not None:
@@ -112,6 +115,10 @@ def _climb(task: Task, view: View, decision: Decision, judge: Judge, methods: tu
     restored = judge.package(ledger.entries[decision.restored]) if decision.restored else None
     champion = judge.package(ledger.entries[ledger.champion]) if ledger.champion and restored else None
     data = _training_data(task, view, decision, strict=set(methods) == {"finetune"})
+    if restored is None:
+        require_rows(task, view, data.whole())
+    else:
+        say_outside(task, restored.preprocessing, data.unseen())
     outcome = climb(task.declaration, data, restored, champion, methods, task.say)
     return replace(outcome, package=_remember_rows(task, outcome, restored))
 

@@ -22,8 +22,7 @@ from gitdata.training import modules
 from gitdata.training.architecture.layers import Dropout
 from gitdata.training.architecture.notation import every_layer
 from gitdata.training.architecture.plan import Plan
-
-MOST_WEIGHTS = 2**31
+from gitdata.training.architecture.summary import MOST_WEIGHTS
 
 
 class Network(nnx.Module):

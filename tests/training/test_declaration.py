@@ -94,7 +94,7 @@ def test_what_a_digest_depends_on(
         ('outputs = ["W_max", "P_peak"]', "outputs = []", "data.outputs"),
         ('outputs = ["W_max", "P_peak"]', 'outputs = ["t1"]', "'t1' is both input and output"),
         ('"relu", { dense = "outputs" }', '"relu"', 'dense = "outputs"'),
-        ('loss = "mae"', 'loss = "cross_entropy"', "exactly one output"),
+        ('loss = "mae"', 'loss = "cross_entropy"', "deployment.metric mae does not go with loss cross_entropy"),
         ('method = ["finetune", "rehearse", "union"]', "method = []", "names no method"),
         ("seed = 0", "seed = 0 0", "line "),
         ('type = "automatic"', 'type = "automatic"\nepochs = 3', 'type = "manual"'),

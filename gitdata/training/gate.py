@@ -112,7 +112,7 @@ def compare(
         ratio=float(_ratio(np.array(own), np.array(other))),
         lower=lower,
         upper=upper,
-        detectable=(_ONE_SIDED + _POWER) * error / scale,
+        detectable=(_ONE_SIDED + _POWER) * float(error) / scale,
         verdict=verdict,
     )
 

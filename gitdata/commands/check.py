@@ -251,7 +251,7 @@ def _records(
         "extensions": [extension.stem for extension in chain.ordered(live)],
         "inputs": [asdict(coded) for coded in found.inputs],
         "layers": [asdict(line) for line in found.lines],
-        "loss": declaration.training.loss,
+        "loss": declaration.training.model_dump(mode="json")["loss"],
         "measured": not quick,
         "outputs": [asdict(coded) for coded in found.outputs],
         "rows": dict(rows),

@@ -19,11 +19,14 @@ import optax
 from numpy.typing import NDArray
 
 from gitdata.errors import Mendable
-from gitdata.training import network, optimizer
+from gitdata.training import losses, network, optimizer
 from gitdata.training.architecture.plan import Plan
-from gitdata.training.declaration import Optimizer, Schedule
+from gitdata.training.losses import Terms
+from gitdata.training.settings import Optimizer, Schedule
 
 CHUNK = 128  # steps
+
+OnEpoch = Callable[["State"], float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,15 +40,16 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: which rows in which order follows from seed and position."""
+    """One run: which rows in which order follows from seed and position. `epoch`: the steps of one, 0: no matter."""
 
     plan: Plan
-    loss: str
+    loss: str | Terms
     optimizer: Optimizer
     schedule: Schedule
     batch_size: int
     steps: int
     seed: int
+    epoch: int = 0
 
 
 def start(plan: Plan, declared: Optimizer, seed: int) -> State:
@@ -60,26 +64,47 @@ def train(
     inputs: NDArray[np.float32],
     targets: NDArray[np.float32],
     on_chunk: Callable[[int, float], None] | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> State:
     """Minimise the loss over `inputs` (rows, width) and `targets` (rows, width) for `run.steps` steps.
 
+    `on_epoch` is handed the state after each epoch and says what the rates of the next are multiplied by; 0 ends all.
     Raises Mendable, naming the step, where the loss is no finite number any more.
     """
     chunk = compiled_chunk(run.plan, run.loss, run.optimizer)
     rates = optimizer.learning_rates(run.optimizer, run.schedule, run.steps, state.position)
     weights, moments = jnp.array(state.weights), jax.tree.map(jnp.array, state.optimizer)
     stream = batches(len(inputs), run.batch_size, np.random.default_rng([run.seed, state.position]))
-    for first in range(0, run.steps, CHUNK):
-        count = min(CHUNK, run.steps - first)
-        rows, masks = _gather(stream, count, run.batch_size)
-        active = np.arange(CHUNK) < count
-        rate = np.pad(rates[first : first + count], (0, CHUNK - count))
-        numbers = _step_seeds(run.seed, state.position + first)
-        weights, moments, losses = chunk(weights, moments, inputs[rows], targets[rows], masks, rate, active, numbers)
-        _require_finite(np.asarray(losses)[:count], state.position + first)
+    length, factor = chunk_length(run.epoch if on_epoch else 0), 1.0
+    for first, count in _cuts(run.steps, length, run.epoch if on_epoch else 0):
+        rows, masks = _gather(stream, count, length, run.batch_size)
+        active = np.arange(length) < count
+        rate = np.pad(np.float32(factor) * rates[first : first + count], (0, length - count))
+        numbers = _step_seeds(run.seed, state.position + first, length)
+        weights, moments, found = chunk(weights, moments, inputs[rows], targets[rows], masks, rate, active, numbers)
+        _require_finite(np.asarray(found)[:count], state.position + first)
+        done = first + count
         if on_chunk:
-            on_chunk(first + count, float(np.mean(np.asarray(losses)[:count])))
+            on_chunk(done, float(np.mean(np.asarray(found)[:count])))
+        if on_epoch and (done % run.epoch == 0 or done == run.steps):
+            factor = on_epoch(State(weights, moments, state.position + done))
+            if not factor:
+                return State(weights, moments, state.position + done)
     return State(weights, moments, state.position + run.steps)
+
+
+def chunk_length(epoch: int) -> int:
+    """The steps of a chunk: where epochs are shorter and are looked at, the next power of two; few programs do."""
+    return min(CHUNK, 1 << (epoch - 1).bit_length()) if epoch else CHUNK
+
+
+def _cuts(steps: int, length: int, epoch: int) -> Iterator[tuple[int, int]]:
+    """The first step and the number of steps of each chunk; none goes over the end of an epoch."""
+    first = 0
+    while first < steps:
+        count = min(length, steps - first, epoch - first % epoch if epoch else length)
+        yield first, count
+        first += count
 
 
 def batches(rows: int, size: int, generator: np.random.Generator) -> Iterator[tuple[NDArray[np.int64], int]]:
@@ -95,34 +120,33 @@ def batches(rows: int, size: int, generator: np.random.Generator) -> Iterator[tu
 
 
 def _gather(
-    stream: Iterator[tuple[NDArray[np.int64], int]], count: int, size: int
+    stream: Iterator[tuple[NDArray[np.int64], int]], count: int, length: int, size: int
 ) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Row numbers (CHUNK, size) and weights of the next batches; what is past `count` is never applied."""
-    rows = np.zeros((CHUNK, size), np.int64)
-    masks = np.ones((CHUNK, size), np.float32)
+    """Row numbers (length, size) and weights of the next batches; what is past `count` is never applied."""
+    rows = np.zeros((length, size), np.int64)
+    masks = np.ones((length, size), np.float32)
     for step in range(count):
         rows[step], valid = next(stream)
         masks[step, valid:] = 0.0
     return rows, masks
 
 
-def _step_seeds(seed: int, position: int) -> NDArray[np.uint32]:
+def _step_seeds(seed: int, position: int, length: int) -> NDArray[np.uint32]:
     """What is random within each step of a chunk follows from the seed and the step's position."""
-    return np.random.default_rng([seed, 1, position]).integers(0, 2**32, CHUNK, np.uint32)
+    return np.random.default_rng([seed, 1, position]).integers(0, 2**32, length, np.uint32)
 
 
 @lru_cache(maxsize=32)
-def compiled_chunk(plan: Plan, loss: str, declared: Optimizer) -> Callable[..., tuple[Any, Any, jax.Array]]:
+def compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callable[..., tuple[Any, Any, jax.Array]]:
     """The compiled chunk: (weights, moments, inputs, targets, masks, rates, active) → the same state later, losses."""
-    direction = optimizer.direction(declared)
-
+    direction = optimizer.direction(declared, network.weight_shapes(plan))
     learned, random = network.learned(plan), network.is_random(plan)
 
     def mean_loss(
         weights: jax.Array, x: jax.Array, y: jax.Array, mask: jax.Array, key: jax.Array | None
     ) -> tuple[jax.Array, jax.Array]:
         output, kept = network.apply_training(plan, weights, x, key, mask)
-        return jnp.sum(mask * row_loss(loss, output, y)) / jnp.sum(mask), kept
+        return jnp.sum(mask * losses.row_loss(loss, output, y)) / jnp.sum(mask), kept
 
     def step(carry: tuple[jax.Array, Any], batch: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, Any], jax.Array]:
         weights, moments = carry
@@ -136,26 +160,14 @@ def compiled_chunk(plan: Plan, loss: str, declared: Optimizer) -> Callable[..., 
         return keep, value
 
     def chunk(weights: jax.Array, moments: Any, *batches: jax.Array) -> tuple[jax.Array, Any, jax.Array]:
-        (weights, moments), losses = jax.lax.scan(step, (weights, moments), batches)
-        return weights, moments, losses
+        (weights, moments), found = jax.lax.scan(step, (weights, moments), batches)
+        return weights, moments, found
 
     return jax.jit(chunk, donate_argnums=(0, 1))
 
 
-def row_loss(loss: str, predicted: jax.Array, target: jax.Array) -> jax.Array:
-    """The loss of each row, shape (rows,): the mean over outputs of |e|, e² or Huber's (δ = 1); or −log p."""
-    if loss == "cross_entropy":
-        return jnp.asarray(optax.softmax_cross_entropy(predicted, target))
-    error = predicted - target
-    if loss == "mae":
-        return jnp.mean(jnp.abs(error), axis=-1)
-    if loss == "mse":
-        return jnp.mean(jnp.square(error), axis=-1)
-    return jnp.mean(optax.huber_loss(predicted, target, delta=1.0), axis=-1)
-
-
-def _require_finite(losses: NDArray[Any], first: int) -> None:
-    bad = ~np.isfinite(losses)
+def _require_finite(found: NDArray[Any], first: int) -> None:
+    bad = ~np.isfinite(found)
     if bad.any():
         raise Mendable(
             f"Training diverged: the loss is no finite number at step {first + int(bad.argmax()) + 1}.",

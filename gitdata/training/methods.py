@@ -21,12 +21,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gitdata.errors import Mendable
-from gitdata.training import gate, loop, network, optimizer, preprocessing
+from gitdata.training import gate, loop, losses, metrics, network, optimizer, preprocessing
 from gitdata.training.architecture.layers import Misfit
 from gitdata.training.architecture.plan import Plan
 from gitdata.training.declaration import Declaration, Optimizer, Schedule, check_methods
 from gitdata.training.package import Package
 from gitdata.training.preprocessing import Preprocessing
+from gitdata.training.settings import EarlyStopping
+from gitdata.training.stopping import is_watched
+from gitdata.training.watch import Watch, answerable
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -67,12 +70,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """How a method trains: settings, steps, and what it starts from."""
+    """How a method trains: settings, steps in all and in an epoch, and what it starts from."""
 
     method: str
     optimizer: Optimizer
     schedule: Schedule
+    early: EarlyStopping | None
     steps: int
+    epoch: int
     restored: Package | None
 
 
@@ -92,6 +97,8 @@ def climb(
     check_methods(methods or ())
     rungs_wanted = (methods or declaration.retraining.method) if restored else ("union",)
     validation = data.validation()
+    if validation:
+        metrics.require_slices(declaration, validation)
     reference = _validation_loss(champion or restored, validation, declaration)
     tried: list[tuple[Rung, Package, Columns]] = []
     for method in rungs_wanted:
@@ -101,7 +108,7 @@ def climb(
         if method == "finetune" and not _length(rows):
             recipe = replace(recipe, steps=0)  # parallel extensions that were seen brought all of these rows already
         try:
-            package = _train(recipe, declaration, rows)
+            package, steps = _train(recipe, declaration, rows, validation)
         except Mendable as error:
             if method == rungs_wanted[-1] and not tried:
                 raise
@@ -111,7 +118,7 @@ def climb(
         within = loss is None or reference is None or loss <= (1 + declaration.deployment.tolerance) * reference
         rung = Rung(
             method=method,
-            steps=recipe.steps,
+            steps=steps,
             union_steps=_union_steps(declaration, data.whole_rows),
             rows_read=_length(rows),
             seconds=time.perf_counter() - started,
@@ -132,11 +139,14 @@ def _recipe(method: str, declaration: Declaration, data: TrainingData, restored:
     use_manual = restored is not None and manual.type == "manual"
     epochs = (manual.epochs if use_manual else None) or training.epochs
     rows = data.whole_rows if method == "union" else data.unseen_rows
+    epoch = math.ceil(rows / training.batch_size)
     return _Recipe(
         method,
         (manual.optimizer if use_manual else None) or training.optimizer,
         (manual.schedule if use_manual else None) or training.schedule,
-        epochs * math.ceil(rows / training.batch_size),
+        (manual.early_stopping if use_manual else None) or training.early_stopping,
+        epochs * epoch,
+        epoch,
         restored,
     )
 
@@ -145,35 +155,54 @@ def _union_steps(declaration: Declaration, rows: int) -> int:
     return declaration.training.epochs * math.ceil(rows / declaration.training.batch_size)
 
 
-def _train(recipe: _Recipe, declaration: Declaration, rows: Columns) -> Package:
+def _train(recipe: _Recipe, declaration: Declaration, rows: Columns, validation: Columns) -> tuple[Package, int]:
+    """The package that a method comes to, and the steps that were taken."""
     training, restored = declaration.training, recipe.restored
     if restored and not recipe.steps:
-        return restored
+        return restored, 0
     if not _length(rows):
         raise Mendable("There are no rows to train on.", "Extend the dataset with train rows.")
     codes = restored.preprocessing if restored else preprocessing.fit(declaration, rows)
     inputs, targets = codes.encode_inputs(rows), codes.encode_outputs(rows)
+    weighing = losses.class_weights(training, codes.outputs, targets.sum(axis=0, dtype=np.float64))
+    targets = targets if weighing is None else targets * weighing[None, :]
     plan = restored.plan if restored else _plan_of(declaration, codes)
     state = _restore(restored, recipe) if restored else loop.start(plan, recipe.optimizer, training.seed)
     run = loop.Run(
         plan,
-        training.loss,
+        losses.terms(training, plan.outputs),
         recipe.optimizer,
         recipe.schedule,
         training.batch_size,
         recipe.steps,
         training.seed,
+        recipe.epoch,
     )
-    trained = loop.train(run, state, inputs, targets)
-    return Package(
+    watch = _watch(recipe, run, codes, validation, weighing)
+    last = loop.train(run, state, inputs, targets, on_epoch=watch.on_epoch if watch else None)
+    trained, steps = watch.result(last) if watch else last, last.position - state.position
+    package = Package(
         plan=plan,
         preprocessing=codes,
         weights=network.named(plan, np.asarray(trained.weights)),
         state=optimizer.state_to_arrays(trained.optimizer),
         position=trained.position,
-        manifest=_manifest(recipe, training.seed),
+        manifest=_manifest(recipe, training.seed, steps) | ({"watched": watch.to_json()} if watch else {}),
         trained_rows=np.empty(0, np.uint64),
     )
+    return package, steps
+
+
+def _watch(
+    recipe: _Recipe, run: loop.Run, codes: Preprocessing, rows: Columns, weighing: NDArray[np.float32] | None
+) -> Watch | None:
+    """Who looks at the validation rows after each epoch; nobody where nothing depends on them, or there are none."""
+    rows = answerable(codes, rows)
+    if not is_watched(recipe.early, recipe.schedule) or not _length(rows):
+        return None
+    targets = codes.encode_outputs(rows)
+    targets = targets if weighing is None else targets * weighing[None, :]
+    return Watch(run, recipe.early, codes.encode_inputs(rows), targets)
 
 
 def _plan_of(declaration: Declaration, codes: Preprocessing) -> Plan:
@@ -193,7 +222,7 @@ def _restore(package: Package, recipe: _Recipe) -> loop.State:
     return loop.State(weights, state, package.position)
 
 
-def _manifest(recipe: _Recipe, seed: int) -> dict[str, Any]:
+def _manifest(recipe: _Recipe, seed: int, steps: int) -> dict[str, Any]:
     """What made a package: without times, so that the same training gives the same bytes."""
     made_by = {name: version(name) for name in ("gitdata", "jax", "jaxlib", "flax", "optax", "numpy")}
     return {
@@ -201,7 +230,7 @@ def _manifest(recipe: _Recipe, seed: int) -> dict[str, Any]:
         "method": recipe.method,
         "optimizer": recipe.optimizer.name,
         "seed": seed,
-        "steps": recipe.steps,
+        "steps": steps,
     }
 
 

@@ -116,6 +116,8 @@ def _input(subject: Subject, name: str) -> plans.Input:
 
 
 def _width(subject: Subject, name: str) -> int:
+    if name in subject.outputs and subject.declaration.kind_of(name) == "binary":
+        return 1
     if subject.is_categorical(name):
         return _count(subject, name) or _GUESS
     return plans.Input(name, subject.fields[name].shape).width

@@ -51,8 +51,8 @@ def text_stays_text(subject: Subject) -> Iterator[Finding]:
             text, remedy = f"'{name}' is {what}, and has a {declared[0]}", f"Leave it out of {declared[0]}."
             yield error("category-scaled", text, remedy, name)
     for name in subject.outputs:
-        if subject.fields[name].is_text and not subject.declaration.classifies:
-            text, remedy = f"the output '{name}' is text, and the loss is {subject.loss}", _CLASSES
+        if subject.fields[name].is_text and not subject.is_categorical(name):
+            text, remedy = f"the output '{name}' is text, and its loss is {subject.loss_of(name)}", _CLASSES
             yield error("text-output", text, remedy, name)
 
 

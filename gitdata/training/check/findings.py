@@ -66,14 +66,13 @@ class Subject:
         """Inputs, then outputs."""
         return self.inputs + self.outputs
 
-    @property
-    def loss(self) -> str:
-        return self.declaration.training.loss
+    def loss_of(self, output: str) -> str:
+        return self.declaration.training.loss_of(output).name
 
     def is_categorical(self, name: str) -> bool:
         """Whether a field is coded as categories: text, what is declared so, and classes."""
         if name in self.outputs:
-            return self.declaration.classifies
+            return self.declaration.kind_of(name) != "numbers"
         return self.fields[name].is_text or self.declaration.data.is_categorical(name)
 
     def is_coded(self, name: str) -> bool:

@@ -84,15 +84,14 @@ def last_layers(subject: Subject) -> Iterator[Finding]:
 
 
 def _activation(subject: Subject, names: Sequence[str], place: str, activation: str) -> Iterator[Finding]:
-    if subject.loss in LOGITS:
+    for loss in dict.fromkeys(subject.loss_of(name) for name in names if subject.loss_of(name) in LOGITS):
         level: Level = "error" if activation in ("softmax", "sigmoid") else "warning"
-        own = "softmax" if subject.loss == "cross_entropy" else "sigmoid"
-        text = f"{place} stands before the loss {subject.loss}, which has a {own} of its own"
+        own = "softmax" if loss == "cross_entropy" else "sigmoid"
+        text = f"{place} stands before the loss {loss}, which has a {own} of its own"
         yield Finding(level, "activation-before-loss", text, "Leave it out.", layer=place)
-        return
     if activation not in RANGES:
         return
-    for name in names:
+    for name in (name for name in names if not subject.is_categorical(name)):
         target = targets_of(subject, name) if name in subject.outputs else None
         if target is not None:
             yield from _reach(subject, name, place, RANGES[activation], target)

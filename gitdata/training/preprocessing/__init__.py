@@ -19,6 +19,7 @@ from gitdata.training.architecture.plan import Plan
 from gitdata.training.declaration import Declaration, Network
 from gitdata.training.preprocessing import documents
 from gitdata.training.preprocessing.fields import (
+    Binary,
     Categorical,
     Category,
     Columns,
@@ -30,7 +31,7 @@ from gitdata.training.preprocessing.fields import (
 from gitdata.training.preprocessing.outside import Outside, outside, unknown_categories
 from gitdata.training.preprocessing.scaling import transformed
 
-__all__ = ["Categorical", "FieldCode", "Numeric", "Outside", "Preprocessing", "fit", "transformed"]
+__all__ = ["Binary", "Categorical", "FieldCode", "Numeric", "Outside", "Preprocessing", "fit", "transformed"]
 
 
 @dataclass(frozen=True, slots=True)

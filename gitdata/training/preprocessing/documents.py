@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from gitdata.training.preprocessing.fields import Categorical, FieldCode, Numeric
+from gitdata.training.preprocessing.fields import Binary, Categorical, FieldCode, Numeric
 from gitdata.training.preprocessing.scaling import SCALINGS, TRANSFORMS
 
 _MOST = 2**24  # numbers of one field in a row for which one may stand
@@ -17,7 +17,7 @@ def to_json(field: FieldCode) -> dict[str, Any]:
     if isinstance(field, Categorical):
         always: dict[str, Any] = {"categories": list(field.categories), "name": field.name}
         coded = {"encoding": "codes", "shape": list(field.shape)} if field.coded else {}
-        return always | coded
+        return always | coded | ({"binary": True} if isinstance(field, Binary) else {})
     always = {
         "mean": _short(field.mean),
         "name": field.name,
@@ -42,6 +42,10 @@ def _categorical(item: Any, name: str) -> Categorical:
     categories = tuple(item["categories"])
     if not categories or any(type(category) not in (str, int) for category in categories):
         raise ValueError(f"the categories of '{name}' are malformed")
+    if item.get("binary"):
+        if len(categories) != 2:
+            raise ValueError(f"'{name}' has not two classes")
+        return Binary(name, categories)
     if "encoding" not in item:
         return Categorical(name, categories)
     if item["encoding"] != "codes":

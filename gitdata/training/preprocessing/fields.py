@@ -112,6 +112,23 @@ class Categorical:
         return np.asarray(np.array(self.categories, dtype=object)[encoded.argmax(axis=1)])
 
 
+@dataclass(frozen=True, slots=True)
+class Binary(Categorical):
+    """One of two classes as one column: 1 where it is the second. What a network puts out there is its logit."""
+
+    @property
+    def width(self) -> int:
+        return 1
+
+    def encode(self, columns: Columns) -> NDArray[np.float64]:
+        """0 or 1, shape (rows, 1)."""
+        return np.asarray(self.codes(columns)[:, None] == 1, np.float64)
+
+    def decode(self, encoded: NDArray[np.float64]) -> NDArray[Any]:
+        """The more likely class of each row."""
+        return np.asarray(np.array(self.categories, dtype=object)[(encoded[:, 0] > 0).astype(int)])
+
+
 FieldCode = Numeric | Categorical
 
 
@@ -125,16 +142,28 @@ def fit_input(declaration: Declaration, columns: Columns, name: str) -> FieldCod
 
 def fit_output(declaration: Declaration, columns: Columns, name: str) -> FieldCode:
     """How an output is coded, from its values. Raises Mendable where the loss does not take it."""
-    column = column_of(columns, name)
-    if not declaration.classifies:
-        if column.dtype.kind in "OUT":
+    kind = declaration.kind_of(name)
+    if kind == "numbers":
+        if column_of(columns, name).dtype.kind in "OUT":
             raise Mendable(f"The output '{name}' is text.", 'Declare loss = "cross_entropy" for classes.')
         return _fit_numeric(declaration, columns, name)
-    return _fit_categories(columns, name, coded=False)
+    categories = _fit_categories(columns, name, coded=False)
+    return _binary(categories) if kind == "binary" else categories
+
+
+def _binary(found: Categorical) -> Binary:
+    """The two classes of an output; where there are only zeros or ones, the other one may come later."""
+    categories = (0, 1) if set(found.categories) <= {0, 1} else found.categories
+    if len(categories) != 2:
+        raise Mendable(
+            f"The output '{found.name}' has {len(categories)} classes; binary_cross_entropy takes two.",
+            'Declare loss = "cross_entropy" for more.',
+        )
+    return Binary(found.name, categories)
 
 
 def _fit_categories(columns: Columns, name: str, *, coded: bool) -> Categorical:
-    column = columns[name]
+    column = column_of(columns, name)
     if column.dtype.kind == "f" and not (np.isfinite(column) & (column == np.round(column))).all():
         raise Mendable(f"The classes of '{name}' are not whole numbers.", "Declare another loss, or classes as text.")
     shape = () if column[:1].size <= 1 else column.shape[1:]

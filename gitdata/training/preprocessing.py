@@ -19,6 +19,7 @@ from gitdata.errors import Mendable
 from gitdata.training.architecture import plan
 from gitdata.training.architecture.plan import Plan
 from gitdata.training.declaration import Declaration, Network
+from gitdata.training.settings import Kind
 
 Columns = Mapping[str, NDArray[Any]]
 Category = str | int
@@ -33,6 +34,10 @@ class Numeric:
     shape: tuple[int, ...]
     mean: tuple[float, ...]
     scale: tuple[float, ...]
+
+    @property
+    def kind(self) -> Kind:
+        return "numbers"
 
     @property
     def width(self) -> int:
@@ -70,6 +75,10 @@ class Categorical:
     categories: tuple[Category, ...]
 
     @property
+    def kind(self) -> Kind:
+        return "classes"
+
+    @property
     def width(self) -> int:
         return len(self.categories)
 
@@ -96,6 +105,10 @@ class Categorical:
 @dataclass(frozen=True, slots=True)
 class Binary(Categorical):
     """One of two classes as one column: 1 where it is the second. What a network puts out there is its logit."""
+
+    @property
+    def kind(self) -> Kind:
+        return "binary"
 
     @property
     def width(self) -> int:

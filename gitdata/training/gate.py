@@ -17,7 +17,6 @@ from scipy.special import stdtrit
 from gitdata.training import metrics
 from gitdata.training.declaration import Declaration
 from gitdata.training.package import Package
-from gitdata.training.preprocessing import Categorical
 
 Columns = Mapping[str, NDArray[Any]]
 Verdict = Literal["accepted", "refused", "undecided"]
@@ -46,7 +45,7 @@ class Comparison:
 
 def comparable(package: Package, declaration: Declaration, columns: Columns) -> bool:
     """Whether a package answers the declared question: the same outputs, from fields that the rows have."""
-    outputs = {field.name: isinstance(field, Categorical) for field in package.preprocessing.outputs}
+    outputs = {field.name: field.kind != "numbers" for field in package.preprocessing.outputs}
     wanted = {name: declaration.kind_of(name) != "numbers" for name in declaration.data.outputs}
     return outputs == wanted and all(field.name in columns for field in package.preprocessing.inputs)
 

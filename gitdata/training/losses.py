@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from gitdata.errors import Mendable
 from gitdata.training.architecture.plan import Output
-from gitdata.training.preprocessing import Binary, Categorical, FieldCode
+from gitdata.training.preprocessing import Categorical, FieldCode
 from gitdata.training.settings import Loss, Training
 
 
@@ -89,7 +89,7 @@ def class_weights(
     found, start = np.ones(len(sums), np.float32), 0
     for field in fields:
         own = slice(start, start + field.width)
-        if isinstance(field, Categorical) and not isinstance(field, Binary):
+        if isinstance(field, Categorical) and field.kind == "classes":
             found[own] = _weights_of(training.loss_of(field.name), field, sums[own])
         start += field.width
     return None if (found == 1).all() else found

@@ -91,10 +91,13 @@ def climb(
 ) -> Outcome:
     """Try the methods in order until one is within the tolerance of the champion on validation rows, else the best.
 
-    Without a version to restore there is one rung: `union`.
+    Without a version to restore, or where its outputs are of another kind than is declared now, there is one: `union`.
     """
     say = progress or (lambda message: None)
     check_methods(methods or ())
+    if restored and not _goes_on(restored, declaration):
+        say("The loss asks for outputs of another kind than the restored version has: a start from scratch.")
+        restored = None
     rungs_wanted = (methods or declaration.retraining.method) if restored else ("union",)
     validation = data.validation()
     if validation:
@@ -131,6 +134,12 @@ def climb(
             break
     rung, package, rows = tried[-1] if tried[-1][0].within_tolerance else min(tried, key=_loss_of)
     return Outcome(package, rows, rung, tuple(rung for rung, _, _ in tried))
+
+
+def _goes_on(package: Package, declaration: Declaration) -> bool:
+    """Whether a version puts out what the declared losses take: numbers, classes, or one of two."""
+    kinds = {field.name: field.kind for field in package.preprocessing.outputs}
+    return kinds == {name: declaration.kind_of(name) for name in declaration.data.outputs}
 
 
 def _recipe(method: str, declaration: Declaration, data: TrainingData, restored: Package | None) -> _Recipe:

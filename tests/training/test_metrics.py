@@ -223,6 +223,16 @@ def test_an_ignored_class_is_neither_learned_nor_judged(rows: Columns) -> None:
     assert (gate.row_losses(found, strange, declaration)[~known] > losses[~known]).all()
 
 
+def test_a_loss_for_another_kind_of_output_starts_from_scratch(rows: Columns, mixed: Package) -> None:
+    """[training] alone has changed, so the version could be restored; but numbers are no logits."""
+    numbers = parse(MIXED.replace('long = "binary_cross_entropy"', 'long = "mse"').replace("= 15", "= 1"), "m")
+    said: list[str] = []
+    data = TrainingData(lambda: rows, lambda: rows, dict, 100, 100)
+    found = climb(numbers, data, mixed, mixed, ["finetune"], said.append)
+    assert (found.rung.method, found.package.preprocessing.outputs[2].kind) == ("union", "numbers")
+    assert "outputs of another kind" in said[0]
+
+
 def test_three_classes_are_no_two(rows: Columns) -> None:
     text = MIXED.replace('dir = { name = "cross_entropy", class_weights = "balanced" }', 'dir = "binary_cross_entropy"')
     strange = replace(TrainingData(lambda: rows, lambda: rows, dict, 1, 1))

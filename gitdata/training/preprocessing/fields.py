@@ -14,6 +14,7 @@ from gitdata.errors import Mendable
 from gitdata.training.architecture import plan
 from gitdata.training.declaration import Declaration
 from gitdata.training.preprocessing.scaling import TRANSFORMS, statistics, transformed
+from gitdata.training.settings import Kind
 
 Columns = Mapping[str, NDArray[Any]]
 Category = str | int
@@ -34,6 +35,10 @@ class Numeric:
     scale: tuple[float, ...]
     scaling: str = "standard"
     seen: tuple[float, float] | None = None
+
+    @property
+    def kind(self) -> Kind:
+        return "numbers"
 
     @property
     def width(self) -> int:
@@ -79,6 +84,10 @@ class Categorical:
     shape: tuple[int, ...] = ()
 
     @property
+    def kind(self) -> Kind:
+        return "classes"
+
+    @property
     def width(self) -> int:
         return self.as_input.width
 
@@ -115,6 +124,10 @@ class Categorical:
 @dataclass(frozen=True, slots=True)
 class Binary(Categorical):
     """One of two classes as one column: 1 where it is the second. What a network puts out there is its logit."""
+
+    @property
+    def kind(self) -> Kind:
+        return "binary"
 
     @property
     def width(self) -> int:

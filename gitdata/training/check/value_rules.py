@@ -21,7 +21,7 @@ def missing_values(subject: Subject) -> Iterator[Finding]:
         if found:
             where = ", ".join(f"{m.not_finite} of {m.rows} {split} rows (first: {m.first})" for split, m in found)
             remedy = "Correct these rows: extend with the correct ones and retract the extension that holds them."
-            yield error("missing-values", f"'{name}' is no finite number in {where}", remedy, name)
+            yield error("missing-values", f"'{name}' is not a finite number in {where}", remedy, name)
 
 
 def transforms_are_defined(subject: Subject) -> Iterator[Finding]:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from gitdata.commands.judge import Judge, rounded_all
 from gitdata.commands.recording import describe, record_fall_back, record_verdict, record_version
 from gitdata.commands.records import Record, Say, silent
-from gitdata.commands.rowsource import HOLDOUT, RowSource, select
+from gitdata.commands.rowsource import HOLDOUT, AnyColumns, RowSource, select
 from gitdata.commands.situation import declared, default_revision, sentence
 from gitdata.commands.task import Task, View
 from gitdata.commands.transfer import open_remote
@@ -26,7 +26,6 @@ from gitdata.repo import Repo
 from gitdata.storage.cache import Blob, directory_object
 
 if TYPE_CHECKING:
-    from gitdata.data.formats import Columns
     from gitdata.training.methods import Outcome, TrainingData
     from gitdata.training.package import Package
 
@@ -146,7 +145,7 @@ def _training_data(task: Task, view: View, decision: Decision, *, strict: bool) 
         return max(1, round(kept_share * sum(part.rows for part in of(ids))))
 
     @cache
-    def read(ids: frozenset[str]) -> tuple[Columns, Columns]:
+    def read(ids: frozenset[str]) -> tuple[AnyColumns, AnyColumns]:
         rows = source.rows(of(ids))
         if with_validation:
             return rows, {}
@@ -154,7 +153,7 @@ def _training_data(task: Task, view: View, decision: Decision, *, strict: bool) 
         return select(rows, ~held_out), select(rows, held_out)
 
     @cache
-    def validation() -> Columns:
+    def validation() -> AnyColumns:
         if with_validation:
             return source.rows(with_validation)
         return read(decision.unseen if strict and decision.restored else view.situation.trainable)[1]

@@ -229,9 +229,13 @@ def _fit_numeric(declaration: Declaration, columns: Columns, name: str) -> Numer
     transform = declaration.data.transform_of(name)
     values = transformed(array, transform, name)
     mean, deviation = values.mean(axis=0), values.std(axis=0)
-    constant = deviation <= 1e-12 * np.maximum(1.0, np.abs(mean))
-    scale = np.where(constant, 1.0, deviation)
+    scale = scale_of(mean, deviation)
     return Numeric(name, transform, array.shape[1:], tuple(mean.tolist()), tuple(scale.tolist()))
+
+
+def scale_of(mean: NDArray[np.float64], deviation: NDArray[np.float64]) -> NDArray[np.float64]:
+    """What values are divided by: their deviation, 1 where they are constant."""
+    return np.where(deviation <= 1e-12 * np.maximum(1.0, np.abs(mean)), 1.0, deviation)
 
 
 def _column(columns: Columns, name: str) -> NDArray[Any]:

@@ -7,7 +7,7 @@ steps within the tolerance would add up to. Rows that either side of a compariso
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.rowsource import AnyColumns, RowSource, count, select
@@ -44,6 +44,7 @@ class Judge:
     source: RowSource
     declaration: Declaration
     packages: dict[str, Package]
+    rows: dict[frozenset[str], AnyColumns] = field(default_factory=dict)
 
     def package(self, entry: Entry) -> Package:
         """The package of a version, read once."""
@@ -77,6 +78,12 @@ class Judge:
         metrics = gate.metrics(candidate, unknown, self.declaration) if count(unknown) else {}
         return Judgement(outcome, promoted, reason, metrics, tuple(comparisons), count(unknown))
 
+    def judged_rows(self, view: View, candidate: Package) -> AnyColumns:
+        """The test rows that the metrics of a candidate are taken on: those it was not trained on."""
+        rows = self._test_rows(view)
+        unknown = select(rows, _not_in(self.source.digests(rows), candidate))
+        return unknown if count(unknown) else {}
+
     def require(self, view: View) -> None:
         """Fetch what the gate will need, so that nothing is computed or stored for a gate that cannot be held."""
         self._test_rows(view)
@@ -84,7 +91,10 @@ class Judge:
             self.package(view.situation.ledger.entries[baseline])
 
     def _test_rows(self, view: View) -> AnyColumns:
-        return self.source.rows(self.source.parts(view.chain, view.situation.live, "test"))
+        live = view.situation.live
+        if live not in self.rows:
+            self.rows[live] = self.source.rows(self.source.parts(view.chain, live, "test"))
+        return self.rows[live]
 
     def _rivals(self, situation: Situation, id: str, rows: AnyColumns, digests: NDArray[np.uint64]) -> dict[str, Entry]:
         """Whom the candidate is compared with, by role; nobody with itself, nor with what answers another question."""

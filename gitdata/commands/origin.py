@@ -32,7 +32,8 @@ class Origins:
         if found is None:
             return [f"row {number + 1}" for number in numbers]
         parts, kept = found
-        places = np.asarray(numbers) if kept is None else np.flatnonzero(kept)[numbers]
+        places = np.asarray(numbers, np.int64)
+        places = places if kept is None else np.flatnonzero(kept)[places]
         ends = np.cumsum([part.rows for part in parts])
         which = np.searchsorted(ends, places, side="right")
         return [

@@ -40,7 +40,7 @@ class Trial:
             self._process.wait()
             self._errors.seek(0)
             last = self._errors.read().decode(errors="replace").strip().splitlines()[-1:] or ["it said nothing"]
-            raise _unfit(model, f"a fresh process could not use it: {last[0]}") from error
+            raise _unfit(model, f"the fresh process that was to use it died: {last[0]}") from error
         if different := first_difference(metrics, found):
             raise _unfit(model, different)
 
@@ -62,6 +62,8 @@ class Trial:
         wire.send(to, about, {name: np.frombuffer(content, np.uint8) for name, content in files.items()})
         while True:
             answer, _ = wire.receive(back)
+            if "error" in answer:
+                raise _unfit(model, f"a fresh process could not use it: {answer['error']}")
             if "metrics" in answer:
                 return dict(answer["metrics"])
             blocks = rows.strands[answer["strand"]].read() if isinstance(rows, Blocks) else iter([rows])

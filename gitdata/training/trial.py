@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from numpy.typing import NDArray
 
+from gitdata.errors import GitdataError
 from gitdata.training import wire
 from gitdata.training.blocks import Blocks, Strand
 
@@ -33,10 +34,14 @@ def main() -> None:
         fields, files = wire.receive(asked)
     except EOFError:
         return
-    found = package.decode({name: content.tobytes() for name, content in files.items()})
-    rows = _rows(fields["names"], fields["sizes"], asked, answers)
-    measured = gate.metrics(found, rows, parse(fields["declaration"], fields["model"])) if rows else {}
-    wire.send(answers, {"metrics": measured})
+    try:
+        found = package.decode({name: content.tobytes() for name, content in files.items()})
+        rows = _rows(fields["names"], fields["sizes"], asked, answers)
+        measured = gate.metrics(found, rows, parse(fields["declaration"], fields["model"])) if rows else {}
+    except GitdataError as error:
+        wire.send(answers, {"error": error.message})
+    else:
+        wire.send(answers, {"metrics": measured})
 
 
 def _rows(names: list[str], sizes: list[list[int]], asked: IO[bytes], answers: IO[bytes]) -> Columns:

@@ -98,8 +98,8 @@ def test_finetune_reads_no_train_blob_of_a_seen_extension(world: World) -> None:
     refused = world.server.gitdata("train", "lattice", "--method", "rehearse", code=4)
     assert train_blobs(world, base)[0] in refused.err
     done = world.server.gitdata("train", "lattice", "--json")
-    assert done.records[0]["method"] == "finetune"
-    assert done.records[0]["unseen"] == [id]
+    assert done.records[-1]["method"] == "finetune"
+    assert done.records[-1]["unseen"] == [id]
 
 
 @pytest.mark.slow

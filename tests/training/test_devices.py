@@ -19,7 +19,7 @@ from gitdata.training.architecture import notation
 from gitdata.training.architecture.plan import Input, Output, Plan
 from gitdata.training.declaration import Optimizer, Schedule
 assert len(jax.local_devices()) == int(sys.argv[1])
-layers = notation.read([{"dense": 8}, "batch_norm", "relu", {"dense": "outputs"}], {})
+layers = notation.read([{"dense": 8, "bias": False}, "batch_norm", "relu", {"dense": "outputs"}], {})
 plan, adam = Plan((Input("x", (3,)),), (Output("y", 1),), layers), Optimizer(learning_rate=0.01)
 x = np.random.default_rng(0).normal(size=(130, 3)).astype(np.float32)
 run = loop.Run(plan, "mse", adam, Schedule(), 13, 200, 7)

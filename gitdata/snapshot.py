@@ -20,6 +20,7 @@ from gitdata.data.checked import PointerError
 from gitdata.data.ledger import Entry, Ledger, LedgerError, decode_verdict
 from gitdata.data.pointer import Extension
 from gitdata.errors import DataUnavailable, Mendable
+from gitdata.training.variants import joined
 
 DATASETS = "datasets"
 MODELS = "models"
@@ -109,21 +110,18 @@ def snapshot_of(
     """
     extensions: dict[str, dict[str, Extension]] = {}
     retracted: dict[str, set[str]] = {}
-    declarations: dict[str, str] = {}
     paths: dict[str, str] = {}
     for path, extension in sorted(pointers.items()):
         extensions.setdefault(extension.dataset, {})[extension.id] = extension
         paths[extension.id] = path
-    for path, content in sorted(files.items()):
+    for path in sorted(files):
         if match := _RETRACTION_PATH.fullmatch(path):
             retracted.setdefault(match["dataset"], set()).add(match["id"])
-        elif match := _DECLARATION_PATH.fullmatch(path):
-            declarations[match["model"]] = _text(content)
     chains = {
         dataset: _chain(dataset, known, frozenset(retracted.get(dataset, ())), search)
         for dataset, known in extensions.items()
     }
-    return Snapshot(commit, chains, declarations, paths)
+    return Snapshot(commit, chains, declarations_of(files), paths)
 
 
 def _chain(dataset: str, known: dict[str, Extension], retracted: frozenset[str], search: Search) -> Chain:
@@ -146,8 +144,9 @@ def _chain(dataset: str, known: dict[str, Extension], retracted: frozenset[str],
 
 
 def declarations_of(files: Mapping[str, bytes]) -> dict[str, str]:
-    """The text of every declared model among files."""
-    return {m["model"]: _text(content) for path, content in files.items() if (m := _DECLARATION_PATH.fullmatch(path))}
+    """The text of every declared model among files, with those that it extends."""
+    own = {m["model"]: _text(content) for path, content in files.items() if (m := _DECLARATION_PATH.fullmatch(path))}
+    return {model: joined(model, own) for model in sorted(own)}
 
 
 def is_pointer(path: str) -> bool:

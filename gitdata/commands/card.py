@@ -49,8 +49,21 @@ def _seen_rows(chain: Chain, seen: frozenset[str] | set[str], added: tuple[str, 
 def _metrics(metrics: Any) -> list[str]:
     if not metrics:
         return []
-    rows = [f"| {name} | {_text(value)} |" for name, value in _flat("", metrics)]
-    return ["## On the test rows", "", "| metric | value |", "|---|---|", *rows, ""]
+    plain = {key: value for key, value in metrics.items() if key != "slices"}
+    rows = [f"| {name} | {_text(value)} |" for name, value in _flat("", plain)]
+    return ["## On the test rows", "", "| metric | value |", "|---|---|", *rows, "", *_slices(metrics.get("slices"))]
+
+
+def _slices(slices: Any) -> list[str]:
+    """A line for each slice of the test rows, with the metrics over all outputs."""
+    if not slices:
+        return []
+    names = sorted({name for found in slices.values() for name in found["overall"]})
+    rows = [
+        f"| {label} | {found['rows']} | {' | '.join(_text(found['overall'].get(name)) for name in names)} |"
+        for label, found in sorted(slices.items())
+    ]
+    return ["## By slice", "", f"| slice | rows | {' | '.join(names)} |", "|---" * (len(names) + 2) + "|", *rows, ""]
 
 
 def _comparisons(comparisons: Any) -> list[str]:

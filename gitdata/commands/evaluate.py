@@ -60,11 +60,11 @@ def evaluate(repo: Repo, reference: str, on: str | None, say: Say = silent) -> R
     """The metrics of a version on today's test rows, or on those of `on` (`DATASET@X`) and its ancestors."""
     ledger, entry = version(repo, reference, say)
     test = _examination(repo, ledger.model, on, say)
-    from gitdata.training import gate
+    from gitdata.training.metrics import measure
 
     package = _comparable(test, ledger, entry)
     rows = test.unknown_to(package)
-    metrics = rounded_all(gate.metrics(package, rows, test.declaration))
+    metrics = rounded_all(measure(package, rows, test.declaration))
     fields = {"metrics": metrics, "model": ledger.model, "number": entry.number, "version": entry.stem}
     return Record("evaluation", entry.id, {**fields, **test.fields(rows)})
 
@@ -74,6 +74,7 @@ def compare(repo: Repo, first: str, second: str, on: str | None, say: Say = sile
     (ledger, own), (other_ledger, other) = version(repo, first, say), version(repo, second, say)
     test = _examination(repo, ledger.model, on, say)
     from gitdata.training import gate
+    from gitdata.training.metrics import measure
 
     sides = [_comparable(test, ledger, own), _comparable(test, other_ledger, other)]
     rows = test.unknown_to(*sides)
@@ -89,9 +90,9 @@ def compare(repo: Repo, first: str, second: str, on: str | None, say: Say = sile
             "loss": found["candidate_mean"],
             "loss_of_other": found["baseline_mean"],
             "lower": found["lower"],
-            "metric": test.declaration.deployment.metric,
-            "metrics": rounded_all(gate.metrics(sides[0], rows, test.declaration)),
-            "metrics_of_other": rounded_all(gate.metrics(sides[1], rows, test.declaration)),
+            "metric": test.declaration.metric,
+            "metrics": rounded_all(measure(sides[0], rows, test.declaration)),
+            "metrics_of_other": rounded_all(measure(sides[1], rows, test.declaration)),
             "other": f"{other_ledger.model}@{other.number}",
             "ratio": found["ratio"],
             "upper": found["upper"],

@@ -56,7 +56,7 @@ class Judge:
 
     def judge(self, view: View, id: str, candidate: Package) -> Judgement:
         """The gate: `candidate` (version `id`) against the baseline and the anchor, the worse verdict counts."""
-        from gitdata.training import gate
+        from gitdata.training.metrics import measure
 
         situation, deployment = view.situation, self.declaration.deployment
         rows = self._test_rows(view)
@@ -75,7 +75,7 @@ class Judge:
             confirm=deployment.policy == "confirm",
         )
         reason = _reason(outcome, promoted, comparisons, count(unknown) if can_judge else 0)
-        metrics = gate.metrics(candidate, unknown, self.declaration) if count(unknown) else {}
+        metrics = measure(candidate, unknown, self.declaration) if count(unknown) else {}
         return Judgement(outcome, promoted, reason, metrics, tuple(comparisons), count(unknown))
 
     def judged_rows(self, view: View, candidate: Package) -> AnyColumns:
@@ -128,6 +128,7 @@ class Judge:
     ) -> dict[str, Any]:
         """The comparison on the rows that neither side was trained on, as JSON."""
         from gitdata.training import gate
+        from gitdata.training.metrics import measure
 
         rival = self.package(entry)
         common = select(rows, _not_in(digests, candidate) & _not_in(digests, rival))
@@ -138,7 +139,7 @@ class Judge:
         return {
             "against": role,
             "baseline_loss": rounded(result.baseline_mean),
-            "baseline_metrics": rounded_all(gate.metrics(rival, common, self.declaration)),
+            "baseline_metrics": rounded_all(measure(rival, common, self.declaration)),
             "detectable": rounded(result.detectable),
             "loss": rounded(result.candidate_mean),
             "lower": rounded(result.lower),

@@ -17,7 +17,7 @@ from gitdata.errors import Mendable
 from gitdata.repo import Repo
 
 if TYPE_CHECKING:
-    from gitdata.training.loop import Watch
+    from gitdata.training.loop import Onlookers
     from gitdata.training.methods import Course
     from gitdata.training.monitor import Epoch
 
@@ -27,22 +27,22 @@ EVERY = 60.0  # seconds between two checkpoints
 Tell = Callable[[Record], None]
 
 
-def watch(task: Task, decision: Decision, live: frozenset[str], tell: Tell | None) -> Callable[[Course], Watch]:
+def watch(task: Task, decision: Decision, live: frozenset[str], tell: Tell | None) -> Callable[[Course], Onlookers]:
     """Who looks on at each run of a task; `tell` is handed a record of every epoch."""
     from gitdata.training.checkpoint import Checkpoint
-    from gitdata.training.loop import Watch
+    from gitdata.training.loop import Onlookers
     from gitdata.training.monitor import Monitor
 
     every = _seconds(task.repo)
 
-    def of(course: Course) -> Watch:
+    def of(course: Course) -> Onlookers:
         path = folder(task.repo, task.model) / f"{decision.attempt[:16]}-{course.method}"
         key = digest([decision.attempt, sorted(decision.unseen), sorted(live), course.key])
         checkpoint = Checkpoint(path, key, every, task.say)
         if tell is None:
-            return Watch(checkpoint=checkpoint)
+            return Onlookers(checkpoint=checkpoint)
         monitor = Monitor(course, lambda epoch: tell(_record(task, epoch)))
-        return Watch(monitor.losses, monitor.weights, checkpoint)
+        return Onlookers(monitor.losses, monitor.weights, checkpoint)
 
     return of
 

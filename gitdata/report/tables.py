@@ -244,7 +244,7 @@ def saw_lines(records: Sequence[Record], model: str, extension: str) -> list[str
 def evaluation_lines(record: Record) -> list[str]:
     """`gitdata evaluate` for people."""
     lines = [f"{record['model']}@{record['number']} on {_test_rows(record)}"]
-    return lines + [f"  {name}: {number(value)}" for name, value in flat("", record["metrics"])]
+    return lines + [f"  {name}: {number(value)}" for name, value in _metrics_shown(record["metrics"])]
 
 
 def comparison_lines(record: Record) -> list[str]:
@@ -254,8 +254,8 @@ def comparison_lines(record: Record) -> list[str]:
         f"  {record['metric']}: {number(record['loss'])} against {number(record['loss_of_other'])}, "
         f"{record['ratio']:.3f} × (90 % interval {record['lower']:.3f}–{record['upper']:.3f}): {record['verdict']}",
     ]
-    others = dict(flat("", record["metrics_of_other"]))
-    own = flat("", record["metrics"])
+    others = dict(_metrics_shown(record["metrics_of_other"]))
+    own = _metrics_shown(record["metrics"])
     return lines + [f"  {name}: {number(value)} against {number(others.get(name))}" for name, value in own]
 
 
@@ -269,6 +269,12 @@ def flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
     if isinstance(value, Mapping):
         return [pair for key, inner in sorted(value.items()) for pair in flat(f"{prefix} {key}".strip(), inner)]
     return [(prefix, value)]
+
+
+def _metrics_shown(metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Metrics by name; of a slice those over all outputs: the others are for `--json`."""
+    slices = {label: {"rows": found["rows"], **found["overall"]} for label, found in metrics.get("slices", {}).items()}
+    return flat("", {key: value for key, value in metrics.items() if key != "slices"}) + flat("", slices)
 
 
 def main_metric(metrics: Mapping[str, Any]) -> float | None:

@@ -1,9 +1,8 @@
 """Checkpoints: what an interrupted run goes on from, one file for each, written between two chunks.
 
-A file holds weights and optimiser state, the position, and of this run its first position and the steps done, from
-which the position of the shuffle follows. It serves the run with the very same key only: the question that is being
-answered, the data, the declaration, and the programs that compute. A file that is damaged, or another run's, is no
-checkpoint.
+A file holds weights and optimiser state, the steps done, from which the position of the shuffle follows, and what
+whoever steers the run remembers. It serves the run with the very same key only: the question that is being answered,
+the data, the declaration, and the programs that compute. A file that is damaged, or another run's, is no checkpoint.
 """
 
 from __future__ import annotations
@@ -15,6 +14,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,11 +28,12 @@ _DIGEST = 65  # bytes: sha256 of what follows, in hex, and a newline
 
 @dataclass(frozen=True, slots=True)
 class Saved:
-    """Where a run stands: steps done, arrays by name, and the seconds that it took to get there."""
+    """Where a run stands: steps done, arrays by name, the seconds that it took, and what is remembered besides."""
 
     steps: int
     arrays: dict[str, NDArray[np.generic]]
     seconds: float
+    known: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -51,7 +52,7 @@ class Checkpoint:
 
     def write(self, saved: Saved) -> None:
         """Keep this in place of what was kept before, whole or not at all."""
-        about = {"key": self.key, "seconds": saved.seconds, "steps": saved.steps}
+        about = {"key": self.key, "known": saved.known, "seconds": saved.seconds, "steps": saved.steps}
         body = json.dumps(about).encode() + b"\n" + save({k: np.asarray(v, order="C") for k, v in saved.arrays.items()})
         digest = hashlib.sha256(body).hexdigest()
         durable.write(self.path, f"{digest}\n".encode() + body, 0o600)
@@ -82,6 +83,6 @@ def _decoded(content: bytes, key: str) -> Saved | None:
         about = json.loads(head)
         if about["key"] != key:
             return None
-        return Saved(int(about["steps"]), dict(load(tensors)), float(about["seconds"]))
+        return Saved(int(about["steps"]), dict(load(tensors)), float(about["seconds"]), dict(about["known"]))
     except (ValueError, KeyError, TypeError, SafetensorError):
         return None

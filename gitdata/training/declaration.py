@@ -11,35 +11,49 @@ import re
 import tomllib
 from collections.abc import Sequence
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SerializeAsAny, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from gitdata.canonical import digest
 from gitdata.errors import Mendable
 from gitdata.training.architecture import notation
 from gitdata.training.architecture.layers import Layer
 from gitdata.training.architecture.notation import Block
+from gitdata.training.settings import (
+    METHODS,
+    Deployment,
+    EarlyStopping,
+    Kind,
+    Loss,
+    Method,
+    Metric,
+    Optimizer,
+    Retraining,
+    Schedule,
+    Table,
+    Training,
+)
+from gitdata.training.variants import merged
+
+__all__ = [
+    "METHODS", "Data", "Declaration", "Deployment", "Loss", "Method", "Network", "Optimizer", "Retraining", "Schedule",
+    "Training", "check_methods", "parse",
+]  # fmt: skip
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
-Method = Literal["finetune", "rehearse", "union"]
-METHODS: tuple[Method, ...] = get_args(Method)
 Transform = Literal["log", "log10", "none"]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, strict=True)
-
-
-class Data(_Table):
+class Data(Table):
     """[data]: the dataset (its version pinned or not), the fields, and their transforms."""
 
     dataset: Annotated[str, Field(pattern=_NAME)]
     version: str | None = None
     inputs: tuple[str, ...] | None = None
     outputs: Annotated[tuple[str, ...], Field(min_length=1)]
-    transform: dict[str, Transform] = {}
+    transform: dict[str, Transform] = {}  # noqa: RUF012 (pydantic copies it)
 
     @field_validator("inputs", "outputs", mode="before")
     @classmethod
@@ -66,7 +80,7 @@ class Data(_Table):
         return self.transform.get(name, self.transform.get(role, "none"))
 
 
-class Network(_Table):
+class Network(Table):
     """[network]: layers, the last one as wide as the outputs; blocks of layers with a name are written out."""
 
     layers: Annotated[tuple[SerializeAsAny[Layer], ...], Field(min_length=1)]
@@ -88,77 +102,7 @@ class Network(_Table):
         return {"layers": [layer.written() for layer in self.layers]}
 
 
-class Optimizer(_Table):
-    """Adam (Kingma & Ba 2015) or stochastic gradient descent with momentum."""
-
-    name: Literal["adam", "sgd"] = "adam"
-    learning_rate: Annotated[float, Field(gt=0, le=100)] = 1e-3
-    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
-    b1: Annotated[float, Field(ge=0, lt=1)] = 0.9
-    b2: Annotated[float, Field(ge=0, lt=1)] = 0.999
-    eps: Annotated[float, Field(gt=0, le=1)] = 1e-8
-
-
-class Schedule(_Table):
-    """How the learning rate goes: constant; cosine down to `final` × it over the run; × `rate` every `steps` steps."""
-
-    name: Literal["constant", "cosine", "exponential"] = "constant"
-    final: Annotated[float, Field(gt=0, le=1)] = 0.01
-    rate: Annotated[float, Field(gt=0, le=1)] = 0.5
-    steps: Annotated[int, Field(gt=0)] = 1000
-
-
-class Training(_Table):
-    """[training]: the budget, the loss, and how it is minimised."""
-
-    epochs: Annotated[int, Field(gt=0, le=1_000_000)] = 200
-    batch_size: Annotated[int, Field(gt=0, le=1_000_000)] = 32
-    loss: Literal["mae", "mse", "huber", "cross_entropy"] = "mse"
-    metrics: Annotated[tuple[Literal["mae", "mse", "rmse", "r2", "accuracy"], ...], Field(min_length=1)] = ("mae",)
-    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
-    optimizer: Optimizer = Optimizer()
-    schedule: Schedule = Schedule()
-
-    @field_validator("metrics", mode="before")
-    @classmethod
-    def _as_tuple(cls, value: Any) -> Any:
-        return tuple(value) if isinstance(value, list) else value
-
-
-class Retraining(_Table):
-    """[retraining]: `automatic` goes on as declared in [training]; `manual` has settings of its own."""
-
-    type: Literal["automatic", "manual"] = "automatic"
-    method: tuple[Method, ...] = METHODS
-    optimizer: Optimizer | None = None
-    schedule: Schedule | None = None
-    epochs: Annotated[int, Field(gt=0, le=1_000_000)] | None = None
-
-    @field_validator("method", mode="before")
-    @classmethod
-    def _as_tuple(cls, value: Any) -> Any:
-        return (value,) if isinstance(value, str) else tuple(value) if isinstance(value, list) else value
-
-    @model_validator(mode="after")
-    def _consistent(self) -> Retraining:
-        if not self.method:
-            raise ValueError("'method' names no method")
-        if self.type == "automatic" and (self.optimizer or self.schedule or self.epochs):
-            raise ValueError('settings of its own need type = "manual"')
-        return self
-
-
-class Deployment(_Table):
-    """[deployment]: where the champion moves, on whose word, and what counts as no worse."""
-
-    branch: Annotated[str, Field(min_length=1)] = "main"
-    policy: Literal["automatic", "confirm"] = "automatic"
-    metric: Literal["mae", "mse", "rmse", "accuracy", "cross_entropy"] = "mae"
-    tolerance: Annotated[float, Field(ge=0)] = 0.02
-    undecided: Literal["accept", "hold"] = "accept"
-
-
-class Declaration(_Table):
+class Declaration(Table):
     """A declared model; `name` is that of its file."""
 
     name: str
@@ -169,24 +113,46 @@ class Declaration(_Table):
     deployment: Deployment = Deployment()
 
     @model_validator(mode="after")
-    def _loss_fits(self) -> Declaration:
-        classifies = self.training.loss == "cross_entropy"
-        if classifies and len(self.data.outputs) != 1:
-            raise ValueError("loss cross_entropy takes exactly one output")
-        wanted = ("accuracy", "cross_entropy") if classifies else ("mae", "mse", "rmse")
-        if "metric" in self.deployment.model_fields_set and self.deployment.metric not in wanted:
-            raise ValueError(f"deployment.metric {self.deployment.metric} does not go with loss {self.training.loss}")
+    def _losses_fit(self) -> Declaration:
+        losses, outputs = self.training.loss, self.data.outputs
+        if isinstance(losses, dict) and losses.keys() != set(outputs):
+            different = sorted(losses.keys() ^ set(outputs))[0]
+            raise ValueError(
+                f"training.loss gives '{different}' a loss, which is no output{_nearest(different, outputs)}"
+                if different in losses
+                else f"training.loss gives the output '{different}' no loss"
+            )
+        wanted = {"numbers": ("mae", "mse", "rmse"), "classes": ("accuracy", "cross_entropy")}
+        fitting = [metric for kind, metrics in wanted.items() if kind in self.kinds for metric in metrics]
+        if len(self.kinds) > 1:
+            fitting.remove("rmse")  # the root of a mean in which probabilities are is no error of anything
+        if "metric" in self.deployment.model_fields_set and self.deployment.metric not in fitting:
+            raise ValueError(
+                f"deployment.metric {self.deployment.metric} does not go with loss "
+                f"{' and '.join(sorted({self.training.loss_of(output).name for output in outputs}))}"
+            )
         return self
 
+    def kind_of(self, output: str) -> Kind:
+        """What an output is: numbers, classes, or one of two classes."""
+        return self.training.loss_of(output).kind
+
     @property
-    def classifies(self) -> bool:
-        return self.training.loss == "cross_entropy"
+    def kinds(self) -> frozenset[str]:
+        """What the outputs are; one of two classes is of classes."""
+        return frozenset("numbers" if self.kind_of(o) == "numbers" else "classes" for o in self.data.outputs)
 
     @property
     def metric(self) -> str:
         """What the gate compares; a classifier that names none is compared by cross-entropy."""
-        named = "metric" in self.deployment.model_fields_set or not self.classifies
+        named = "metric" in self.deployment.model_fields_set or "numbers" in self.kinds
         return self.deployment.metric if named else "cross_entropy"
+
+    def metric_of(self, output: str) -> str:
+        """What the gate compares of an output: where the one declared does not go with it, its kind's usual one."""
+        if self.kind_of(output) == "numbers":
+            return self.metric if self.metric in ("mae", "mse", "rmse") else "mae"
+        return self.metric if self.metric in ("accuracy", "cross_entropy") else "cross_entropy"
 
     @property
     def restore_digest(self) -> str:
@@ -200,22 +166,30 @@ class Declaration(_Table):
 
 
 def parse(text: str, name: str) -> Declaration:
-    """The declaration that a model file holds. Raises Mendable naming file, key and what is wrong with it."""
+    """The declaration that a model file holds. Raises Mendable naming file, key and what is wrong with it.
+
+    `text`: that of the file and of those that it extends (`variants.joined`).
+    """
     where = f"models/{name}.toml"
     if not re.fullmatch(_NAME, name):
         raise Mendable(f"'{name}' is no name for a model.", "Use letters, digits, '.', '_' and '-'.")
-    try:
-        tables = _floats(tomllib.loads(text))
-    except RecursionError as error:
-        raise Mendable(f"{where} is nested too deeply.", "A model file has tables in tables, no more.") from error
-    except (ValueError, OverflowError) as error:  # also a number with more digits than Python reads
-        raise Mendable(f"{where} is not valid TOML: {error}.", "Mend that line.") from error
+    tables = _floats(merged(name, text, _tables))
     if "name" in tables:
         raise Mendable(f"{where}: 'name' is not a table.", "A model is called as its file is.")
     try:
         return Declaration.model_validate({**tables, "name": name})
     except ValidationError as error:
         raise Mendable("\n".join(_sentences(where, error)), "See docs/model-file.md.") from error
+
+
+def _tables(text: str, name: str) -> dict[str, Any]:
+    where = f"models/{name}.toml"
+    try:
+        return tomllib.loads(text)
+    except RecursionError as error:
+        raise Mendable(f"{where} is nested too deeply.", "A model file has tables in tables, no more.") from error
+    except (ValueError, OverflowError) as error:  # also a number with more digits than Python reads
+        raise Mendable(f"{where} is not valid TOML: {error}.", "Mend that line.") from error
 
 
 def check_methods(methods: Sequence[str]) -> None:
@@ -272,7 +246,7 @@ def _known(path: Sequence[str]) -> list[str]:
     """The keys of the table that a path leads to."""
     tables: dict[str, type[BaseModel]] = {
         "data": Data, "network": Network, "training": Training, "retraining": Retraining, "deployment": Deployment,
-        "optimizer": Optimizer, "schedule": Schedule,
+        "optimizer": Optimizer, "schedule": Schedule, "loss": Loss, "metrics": Metric, "early_stopping": EarlyStopping,
     }  # fmt: skip
     names = [key for key in path if key in tables]
     model = tables[names[-1]] if names else Declaration

@@ -76,12 +76,12 @@ def steps_at_once(row_bytes: int, batch_size: int) -> int:
     return min(STEPS, 1 << most.bit_length() - 1)
 
 
-def chunks(rows: Rows, order: Order, first: int, last: int, *, by_epoch: bool = False) -> Iterator[Chunk]:
-    """The chunks of the steps `first` up to `last` of a run; `by_epoch`: none goes on beyond the end of an epoch."""
-    epoch_steps, most = order.steps_of_epoch(rows.count), steps_at_once(rows.row_bytes, order.batch_size)
+def chunks(rows: Rows, order: Order, first: int, last: int, *, cut: int = 0) -> Iterator[Chunk]:
+    """The chunks of the steps `first` up to `last` of a run; with `cut`, none goes on beyond a multiple of it."""
+    most = steps_at_once(rows.row_bytes, order.batch_size)
     with closing(_Cursor(rows, order, first)) as cursor:
         while first < last:
-            count = min(most, last - first, epoch_steps - first % epoch_steps if by_epoch else last)
+            count = min(most, last - first, cut - first % cut if cut else most)
             yield _gather(cursor, order, first, count, most)
             first += count
 

@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
+from gitdata.training import metrics
 from gitdata.training.declaration import Declaration
-from gitdata.training.package import Package, raw_outputs
-from gitdata.training.preprocessing import Categorical, Numeric, transformed
+from gitdata.training.package import Package
 
 Columns = Mapping[str, NDArray[Any]]
 Verdict = Literal["accepted", "refused", "undecided"]
@@ -45,18 +45,21 @@ class Comparison:
 
 def comparable(package: Package, declaration: Declaration, columns: Columns) -> bool:
     """Whether a package answers the declared question: the same outputs, from fields that the rows have."""
-    outputs = {field.name for field in package.preprocessing.outputs}
-    classifies = any(isinstance(field, Categorical) for field in package.preprocessing.outputs)
-    known = all(field.name in columns for field in package.preprocessing.inputs)
-    return outputs == set(declaration.data.outputs) and classifies == declaration.classifies and known
+    outputs = {field.name: field.kind != "numbers" for field in package.preprocessing.outputs}
+    wanted = {name: declaration.kind_of(name) != "numbers" for name in declaration.data.outputs}
+    return outputs == wanted and all(field.name in columns for field in package.preprocessing.inputs)
 
 
 def row_losses(package: Package, columns: Columns, declaration: Declaration) -> NDArray[np.float64]:
-    """The loss of each row, shape (rows,): the mean over outputs of |e| or e²; 0 or 1; or −log p."""
-    if declaration.classifies:
-        return _class_losses(package, columns, declaration.metric)
-    errors = np.concatenate(list(_errors(package, columns, declaration).values()), axis=1)
-    return np.asarray((np.abs(errors) if declaration.metric == "mae" else errors**2).mean(axis=1))
+    """The loss of each row, shape (rows,): the mean over outputs of |e| or e²; of classes 0 or 1, or −log p."""
+    losses = []
+    for name, answer in metrics.answers(package, columns, declaration).items():
+        metric = declaration.metric_of(name)
+        if isinstance(answer, metrics.ClassAnswer):
+            losses.append(metrics.class_losses(answer, metric)[:, None])
+        else:
+            losses.append(np.abs(answer.errors) if metric == "mae" else answer.errors**2)
+    return np.asarray(np.concatenate(losses, axis=1).mean(axis=1))
 
 
 def mean_loss(losses: NDArray[np.float64], declaration: Declaration) -> float:
@@ -108,74 +111,9 @@ def compare(
         ratio=float(_ratio(np.array(own), np.array(other))),
         lower=lower,
         upper=upper,
-        detectable=(_ONE_SIDED + _POWER) * error / scale,
+        detectable=(_ONE_SIDED + _POWER) * float(error) / scale,
         verdict=verdict,
     )
-
-
-def metrics(package: Package, columns: Columns, declaration: Declaration) -> dict[str, Any]:
-    """The declared metrics: `overall` in standardised transformed units, `outputs` each in original units."""
-    names = declaration.training.metrics
-    if declaration.classifies:
-        accuracy = 1.0 - float(_class_losses(package, columns, "accuracy").mean())
-        nll = float(_class_losses(package, columns, "cross_entropy").mean())
-        return {"overall": {"accuracy": accuracy, "cross_entropy": nll}, "outputs": {}}
-    errors = _errors(package, columns, declaration)
-    joined = np.concatenate(list(errors.values()), axis=1)
-    predicted = package.preprocessing.decode_outputs(raw_outputs(package, columns))
-    outputs = {}
-    for name, values in predicted.items():
-        target = np.asarray(columns[name], np.float64)
-        outputs[name] = {metric: _metric(metric, values - target, target) for metric in names}
-    return {"overall": {metric: _metric(metric, joined, None) for metric in names}, "outputs": outputs}
-
-
-def _metric(name: str, error: NDArray[np.float64], target: NDArray[np.float64] | None) -> float:
-    """A metric of errors; targets of None are standardised: they have mean 0 and variance 1."""
-    if name == "mae":
-        return float(np.abs(error).mean())
-    squared = float((error**2).mean())
-    if name == "mse":
-        return squared
-    if name == "rmse":
-        return float(np.sqrt(squared))
-    variance = 1.0 if target is None else float(target.var())
-    return 1.0 - squared / variance if variance > 0 else 0.0
-
-
-def _errors(package: Package, columns: Columns, declaration: Declaration) -> dict[str, NDArray[np.float64]]:
-    """Errors by output, shape (rows, width) each, in transformed units standardised by these rows."""
-    raw, start, errors = np.asarray(raw_outputs(package, columns), np.float64), 0, {}
-    for field in package.preprocessing.outputs:
-        assert isinstance(field, Numeric)
-        transform = declaration.data.transform_of(field.name)
-        target = transformed(columns[field.name], transform, field.name)
-        values = raw[:, start : start + field.width]
-        start += field.width
-        predicted = values * np.array(field.scale) + np.array(field.mean)
-        if transform != field.transform:
-            original = field.decode(values).reshape(len(values), -1)
-            floor = np.finfo(np.float64).tiny
-            predicted = transformed(
-                original if transform == "none" else np.maximum(original, floor), transform, field.name
-            )
-        deviation = target.std(axis=0)
-        errors[field.name] = (predicted - target) / np.where(deviation > 0, deviation, 1.0)
-    return errors
-
-
-def _class_losses(package: Package, columns: Columns, metric: str) -> NDArray[np.float64]:
-    """Per row: 1 where the class is wrong, or −log of its probability; a class that is unknown costs the most."""
-    (field,) = package.preprocessing.outputs
-    assert isinstance(field, Categorical)
-    logits = np.asarray(raw_outputs(package, columns), np.float64)
-    codes = field.codes(columns)
-    if metric == "accuracy":
-        return np.asarray(logits.argmax(axis=1) != codes, np.float64)
-    shifted = logits - logits.max(axis=1, keepdims=True)
-    log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
-    picked = log_p[np.arange(len(codes)), np.maximum(codes, 0)]
-    return np.asarray(-np.where(codes >= 0, picked, log_p.min(axis=1)))
 
 
 def _bounds(values: NDArray[np.float64], seed: int, resamples: int, confidence: float) -> tuple[float, float, float]:

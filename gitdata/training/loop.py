@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -22,16 +22,19 @@ import optax
 from numpy.typing import NDArray
 
 from gitdata.errors import Mendable
-from gitdata.training import feed, network, optimizer
+from gitdata.training import feed, losses, network, optimizer
 from gitdata.training.architecture.plan import Plan
 from gitdata.training.checkpoint import Checkpoint, Saved
-from gitdata.training.declaration import Optimizer, Schedule
 from gitdata.training.devices import Devices
+from gitdata.training.losses import Terms
 from gitdata.training.prefetch import ahead
+from gitdata.training.settings import Optimizer, Schedule
 from gitdata.training.shuffle import Held, Rows
 
 _WEIGHTS = "weights"
 _MOMENTS = "optimizer."
+_MEMORY = "memory."
+OnEpoch = Callable[["State"], float]
 
 
 class Diverged(Mendable):
@@ -66,19 +69,30 @@ class State:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: which rows in which order follows from seed and position."""
+    """One run: which rows in which order follows from seed and position. `epoch`: the steps of one, 0: no matter."""
 
     plan: Plan
-    loss: str
+    loss: str | Terms
     optimizer: Optimizer
     schedule: Schedule
     batch_size: int
     steps: int
     seed: int
+    epoch: int = 0
+
+
+class Memory(Protocol):
+    """What whoever steers a run remembers of it, to be kept in a checkpoint: JSON, and arrays by name."""
+
+    def remember(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]: ...
+
+    def recall(self, known: dict[str, Any], arrays: dict[str, NDArray[Any]], like: State) -> float:
+        """Take up what was remembered; what the rates of the next epoch are multiplied by, 0 where the run is over."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)
-class Watch:
+class Onlookers:
     """Who looks on at a run, between two chunks.
 
     `losses` is told the first step of a chunk and its losses; `weights` may look at the weights after so many steps,
@@ -93,105 +107,152 @@ class Watch:
 def start(plan: Plan, declared: Optimizer, seed: int) -> State:
     """Fresh weights and a fresh optimiser."""
     weights = network.initial_weights(plan, seed)
-    return State(weights, optimizer.direction(declared).init(weights), 0)
+    return State(weights, optimizer.direction(declared, network.weight_shapes(plan)).init(weights), 0)
 
 
 def train(
-    run: Run, state: State, inputs: NDArray[np.float32], targets: NDArray[np.float32], watch: Watch | None = None
+    run: Run,
+    state: State,
+    inputs: NDArray[np.float32],
+    targets: NDArray[np.float32],
+    onlookers: Onlookers | None = None,
+    on_epoch: OnEpoch | None = None,
 ) -> State:
     """`train_rows` on rows in memory: `inputs` and `targets`, shape (rows, width)."""
-    return train_rows(run, state, Held(inputs, targets), watch)
+    return train_rows(run, state, Held(inputs, targets), onlookers, on_epoch)
 
 
-def train_rows(run: Run, state: State, rows: Rows, watch: Watch | None = None) -> State:
+def train_rows(
+    run: Run,
+    state: State,
+    rows: Rows,
+    onlookers: Onlookers | None = None,
+    on_epoch: OnEpoch | None = None,
+    memory: Memory | None = None,
+) -> State:
     """Minimise the loss over some rows for `run.steps` steps, or for what a checkpoint leaves of them.
 
-    Raises Diverged, naming step and rows, where the loss is no finite number any more.
+    `on_epoch` is handed the state after each epoch and says what the rates of the next are multiplied by; 0 ends all.
+    `memory` is what it remembers. Raises Diverged, naming step and rows, where the loss is no finite number any more.
     """
-    watch, devices = watch or Watch(), Devices.local()
+    looking, devices = onlookers or Onlookers(), Devices.local()
     chunk = compiled_chunk(run.plan, run.loss, run.optimizer)
     rates = optimizer.learning_rates(run.optimizer, run.schedule, run.steps, state.position)
-    began, first, now = _begin(state, watch.checkpoint)
+    kept = _Kept(looking.checkpoint, memory)
+    first, now, factor = kept.begin(state)
+    if not factor:
+        return now
     weights, moments = devices.state((now.weights, now.optimizer))
     order = feed.Order(run.batch_size, run.seed, state.position, devices.count)
     late: list[tuple[feed.Chunk, jax.Array]] = []
-    with closing(ahead(feed.chunks(rows, order, first, run.steps))) as chunks:
+    done = first
+    with closing(ahead(feed.chunks(rows, order, first, run.steps, cut=run.epoch if on_epoch else 0))) as chunks:
         for batch in chunks:
-            weights, moments, losses = chunk(weights, moments, *_arguments(run, state, batch, rates, devices))
-            late.append((batch, losses))
-            if len(late) > 1:
-                _settle(late.pop(0), state, watch)
-            if watch.weights:
-                watch.weights(batch.first + batch.count, weights)
-            if watch.checkpoint and watch.checkpoint.is_due:
-                _settle(late.pop(), state, watch)
-                seconds = time.monotonic() - began
-                watch.checkpoint.write(Saved(batch.first + batch.count, _arrays(weights, moments), seconds))
+            rate = np.float32(factor) * rates[batch.first : batch.first + batch.count]
+            weights, moments, found = chunk(weights, moments, *_arguments(run, state, batch, rate, devices))
+            done = batch.first + batch.count
+            late.append((batch, found))
+            ends_epoch = on_epoch is not None and (done % run.epoch == 0 or done == run.steps)
+            while len(late) > (0 if ends_epoch or kept.is_due else 1):
+                _settle(late.pop(0), state, looking)
+            if on_epoch and ends_epoch:
+                factor = on_epoch(State(weights, moments, state.position + done))
+            if looking.weights:
+                looking.weights(done, weights)
+            if kept.is_due:
+                kept.write(done, weights, moments)
+            if not factor:
+                break
     for waiting in late:
-        _settle(waiting, state, watch)
-    return State(weights, moments, state.position + run.steps)
+        _settle(waiting, state, looking)
+    kept.end(done, weights, moments)
+    return State(weights, moments, state.position + done)
 
 
 def _arguments(
     run: Run, state: State, batch: feed.Chunk, rates: NDArray[np.float32], devices: Devices
 ) -> tuple[Any, ...]:
-    """What the compiled chunk takes besides the state."""
-    steps, last = len(batch.masks), batch.first + batch.count
-    rate = np.zeros(steps, np.float32)
-    rate[: batch.count] = rates[batch.first : last]
+    """What the compiled chunk takes besides the state; `rates`: of the steps of the chunk."""
+    rate = np.zeros(len(batch.masks), np.float32)
+    rate[: batch.count] = rates
     first = np.uint32((state.position + batch.first) % 2**32)
     placed = (devices.batches(array) for array in (batch.inputs, batch.targets, batch.masks))
     return (*placed, rate, np.uint32(run.seed), first, np.int32(batch.count))
 
 
-def _settle(settled: tuple[feed.Chunk, jax.Array], state: State, watch: Watch) -> None:
+def _settle(settled: tuple[feed.Chunk, jax.Array], state: State, looking: Onlookers) -> None:
     """Look at the losses of a chunk that was computed."""
-    batch, losses = settled[0], np.asarray(settled[1])[: settled[0].count]
-    bad = ~np.isfinite(losses)
+    batch, found = settled[0], np.asarray(settled[1])[: settled[0].count]
+    bad = ~np.isfinite(found)
     if bad.any():
         step = int(bad.argmax())
         raise Diverged(state.position + batch.first + step + 1, batch.rows_of_step(step).tolist())
-    if watch.losses:
-        watch.losses(batch.first, losses)
+    if looking.losses:
+        looking.losses(batch.first, found)
 
 
 # --- checkpoints ---------------------------------------------------------------------------------------------
 
 
-def _begin(state: State, checkpoint: Checkpoint | None) -> tuple[float, int, State]:
-    """When the run began, as if it had never been interrupted; its next step; and the state before that step."""
-    saved = checkpoint.read() if checkpoint else None
-    if checkpoint is None or saved is None:
-        return time.monotonic(), 0, state
-    moments = {name.removeprefix(_MOMENTS): a for name, a in saved.arrays.items() if name != _WEIGHTS}
-    weights = saved.arrays[_WEIGHTS]
-    checkpoint.say(f"Going on after step {saved.steps} from a checkpoint.")
-    went_on = State(weights, optimizer.state_from_arrays(state.optimizer, moments), state.position + saved.steps)
-    return time.monotonic() - saved.seconds, saved.steps, went_on
+class _Kept:
+    """Where a run stands, as its checkpoint has it."""
+
+    def __init__(self, checkpoint: Checkpoint | None, memory: Memory | None) -> None:
+        self.checkpoint, self.memory = checkpoint, memory
+        self.began = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        return self.checkpoint is not None and self.checkpoint.is_due
+
+    def begin(self, state: State) -> tuple[int, State, float]:
+        """The next step, the state before it, and what the rates are multiplied by; 0 where the run is over."""
+        saved = self.checkpoint.read() if self.checkpoint else None
+        if self.checkpoint is None or saved is None:
+            return 0, state, 1.0
+        self.checkpoint.say(f"Going on after step {saved.steps} from a checkpoint.")
+        self.began -= saved.seconds
+        moments = _part(saved.arrays, _MOMENTS)
+        weights, position = saved.arrays[_WEIGHTS], state.position + saved.steps
+        now = State(weights, optimizer.state_from_arrays(state.optimizer, moments), position)
+        factor = self.memory.recall(saved.known, _part(saved.arrays, _MEMORY), state) if self.memory else 1.0
+        return saved.steps, now, factor
+
+    def write(self, steps: int, weights: Any, moments: Any) -> None:
+        if self.checkpoint is None:
+            return
+        known, arrays = self.memory.remember() if self.memory else ({}, {})
+        held = {f"{_MOMENTS}{name}": array for name, array in optimizer.state_to_arrays(moments).items()}
+        held |= {f"{_MEMORY}{name}": array for name, array in arrays.items()} | {_WEIGHTS: np.asarray(weights)}
+        self.checkpoint.write(Saved(steps, held, time.monotonic() - self.began, known))
+
+    def end(self, steps: int, weights: Any, moments: Any) -> None:
+        """A run that took long is kept to its end: other methods may follow before anything is recorded."""
+        if self.checkpoint is not None and time.monotonic() - self.began >= self.checkpoint.every:
+            self.write(steps, weights, moments)
 
 
-def _arrays(weights: Any, moments: Any) -> dict[str, NDArray[Any]]:
-    named = {f"{_MOMENTS}{name}": array for name, array in optimizer.state_to_arrays(moments).items()}
-    return {**named, _WEIGHTS: np.asarray(weights)}
+def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
 
 
 # --- the compiled chunk --------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=32)
-def compiled_chunk(plan: Plan, loss: str, declared: Optimizer) -> Callable[..., tuple[Any, Any, jax.Array]]:
+def compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callable[..., tuple[Any, Any, jax.Array]]:
     """The compiled chunk: (weights, moments, batches …, rates, seed, position, steps) → the same state later, losses.
 
     Batches are inputs (most steps, rows, width), targets (…), masks (most steps, rows); `steps` of them are taken.
     """
-    direction = optimizer.direction(declared)
+    direction = optimizer.direction(declared, network.weight_shapes(plan))
     learned, random = network.learned(plan), network.is_random(plan)
 
     def mean_loss(
         weights: jax.Array, x: jax.Array, y: jax.Array, mask: jax.Array, key: jax.Array | None
     ) -> tuple[jax.Array, jax.Array]:
         output, kept = network.apply_training(plan, weights, x, key, mask)
-        return jnp.sum(mask * row_loss(loss, output, y)) / jnp.sum(mask), kept
+        return jnp.sum(mask * losses.row_loss(loss, output, y)) / jnp.sum(mask), kept
 
     def step(
         weights: jax.Array, moments: Any, batch: tuple[jax.Array, ...], key: jax.Array | None
@@ -207,26 +268,14 @@ def compiled_chunk(plan: Plan, loss: str, declared: Optimizer) -> Callable[..., 
         seed: jax.Array, position: jax.Array, steps: jax.Array,
     ) -> tuple[jax.Array, Any, jax.Array]:  # fmt: skip
         def body(place: jax.Array, carry: tuple[jax.Array, Any, jax.Array]) -> tuple[jax.Array, Any, jax.Array]:
-            weights, moments, losses = carry
+            weights, moments, found = carry
             at = position + place.astype(jnp.uint32)
             key = jax.random.fold_in(jax.random.key(seed), at) if random else None
             weights, moments, value = step(weights, moments, (x[place], y[place], masks[place], rates[place]), key)
-            return weights, moments, losses.at[place].set(value)
+            return weights, moments, found.at[place].set(value)
 
         begin = (weights, moments, jnp.zeros(len(masks)))
-        weights, moments, losses = jax.lax.fori_loop(0, steps, body, begin)
-        return weights, moments, losses
+        weights, moments, found = jax.lax.fori_loop(0, steps, body, begin)
+        return weights, moments, found
 
     return jax.jit(chunk, donate_argnums=(0, 1), out_shardings=Devices.local().replicated)
-
-
-def row_loss(loss: str, predicted: jax.Array, target: jax.Array) -> jax.Array:
-    """The loss of each row, shape (rows,): the mean over outputs of |e|, e² or Huber's (δ = 1); or −log p."""
-    if loss == "cross_entropy":
-        return jnp.asarray(optax.softmax_cross_entropy(predicted, target))
-    error = predicted - target
-    if loss == "mae":
-        return jnp.mean(jnp.abs(error), axis=-1)
-    if loss == "mse":
-        return jnp.mean(jnp.square(error), axis=-1)
-    return jnp.mean(optax.huber_loss(predicted, target, delta=1.0), axis=-1)

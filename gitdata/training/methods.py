@@ -15,6 +15,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -23,15 +24,18 @@ from numpy.typing import NDArray
 
 from gitdata.canonical import digest
 from gitdata.errors import Mendable
-from gitdata.training import gate, loop, network, optimizer, statistics
+from gitdata.training import gate, loop, losses, metrics, network, optimizer, statistics
 from gitdata.training.architecture import plan as plans
 from gitdata.training.architecture.layers import Misfit
 from gitdata.training.architecture.plan import Plan
-from gitdata.training.blocks import Blocks, rows_of, sizes_of
+from gitdata.training.blocks import Blocks, blocks_of, rows_of, sizes_of
 from gitdata.training.declaration import Declaration, Optimizer, Schedule, check_methods
 from gitdata.training.package import Package
-from gitdata.training.preprocessing import Preprocessing
+from gitdata.training.preprocessing import Categorical, Preprocessing
+from gitdata.training.settings import EarlyStopping
 from gitdata.training.shuffle import Held, Rows, Streamed
+from gitdata.training.stopping import is_watched
+from gitdata.training.watch import Watch, answerable
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -55,7 +59,7 @@ class TrainingData:
 class Course:
     """A run that is about to begin. `key` tells it from every other by what its outcome follows from.
 
-    `measure`: the validation loss of weights on the way, where there are validation rows.
+    `epoch`: the steps of one. `measure`: the validation loss of weights on the way, where there are validation rows.
     """
 
     method: str
@@ -63,6 +67,7 @@ class Course:
     rows: int
     batch_size: int
     steps: int
+    epoch: int
     measure: Callable[[Any], float | None]
 
 
@@ -91,12 +96,14 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """How a method trains: settings, steps, and what it starts from."""
+    """How a method trains: settings, steps in all and in an epoch, and what it starts from."""
 
     method: str
     optimizer: Optimizer
     schedule: Schedule
+    early: EarlyStopping | None
     steps: int
+    epoch: int
     restored: Package | None
 
 
@@ -107,16 +114,22 @@ def climb(
     champion: Package | None,
     methods: Sequence[str] | None = None,
     progress: Callable[[str], None] | None = None,
-    watch: Callable[[Course], loop.Watch] | None = None,
+    watch: Callable[[Course], loop.Onlookers] | None = None,
 ) -> Outcome:
     """Try the methods in order until one is within the tolerance of the champion on validation rows, else the best.
 
-    Without a version to restore there is one rung: `union`. `watch` says who looks on at a run.
+    Without a version to restore, or where its outputs are of another kind than is declared now, there is one: `union`.
+    `watch` says who looks on at a run.
     """
     say = progress or (lambda message: None)
     check_methods(methods or ())
+    if restored and not _goes_on(restored, declaration):
+        say("The loss asks for outputs of another kind than the restored version has: a start from scratch.")
+        restored = None
     rungs_wanted = (methods or declaration.retraining.method) if restored else ("union",)
     validation = data.validation()
+    if validation:
+        metrics.require_slices(declaration, validation)
     reference = _validation_loss(champion or restored, validation, declaration)
     tried: list[tuple[Rung, Package, Columns]] = []
     for method in rungs_wanted:
@@ -126,7 +139,7 @@ def climb(
         if method == "finetune" and not rows_of(rows):
             recipe = replace(recipe, steps=0)  # parallel extensions that were seen brought all of these rows already
         try:
-            package = _train(recipe, declaration, rows, validation, watch or _nobody)
+            package, steps = _train(recipe, declaration, rows, validation, watch or _nobody)
         except Mendable as failed:
             error = failed
             if isinstance(failed, loop.Diverged) and data.names:
@@ -139,7 +152,7 @@ def climb(
         within = loss is None or reference is None or loss <= (1 + declaration.deployment.tolerance) * reference
         rung = Rung(
             method=method,
-            steps=recipe.steps,
+            steps=steps,
             union_steps=_union_steps(declaration, data.whole_rows),
             rows_read=rows_of(rows),
             seconds=time.perf_counter() - started,
@@ -154,17 +167,26 @@ def climb(
     return Outcome(package, rows, rung, tuple(rung for rung, _, _ in tried))
 
 
+def _goes_on(package: Package, declaration: Declaration) -> bool:
+    """Whether a version puts out what the declared losses take: numbers, classes, or one of two."""
+    kinds = {field.name: field.kind for field in package.preprocessing.outputs}
+    return kinds == {name: declaration.kind_of(name) for name in declaration.data.outputs}
+
+
 def _recipe(method: str, declaration: Declaration, data: TrainingData, restored: Package | None) -> _Recipe:
     """Settings and budget of a method; `manual` retraining has its own, where it goes on from a restored state."""
     training, manual = declaration.training, declaration.retraining
     use_manual = restored is not None and manual.type == "manual"
     epochs = (manual.epochs if use_manual else None) or training.epochs
     rows = data.whole_rows if method == "union" else data.unseen_rows
+    epoch = math.ceil(rows / training.batch_size)
     return _Recipe(
         method,
         (manual.optimizer if use_manual else None) or training.optimizer,
         (manual.schedule if use_manual else None) or training.schedule,
-        epochs * math.ceil(rows / training.batch_size),
+        (manual.early_stopping if use_manual else None) or training.early_stopping,
+        epochs * epoch,
+        epoch,
         restored,
     )
 
@@ -178,11 +200,12 @@ def _train(
     declaration: Declaration,
     rows: Columns,
     validation: Columns,
-    watch: Callable[[Course], loop.Watch],
-) -> Package:
+    looking: Callable[[Course], loop.Onlookers],
+) -> tuple[Package, int]:
+    """The package that a method comes to, and the steps that were taken."""
     training, restored = declaration.training, recipe.restored
     if restored and not recipe.steps:
-        return restored
+        return restored, 0
     if not rows_of(rows):
         raise Mendable("There are no rows to train on.", "Extend the dataset with train rows.")
     codes = restored.preprocessing if restored else statistics.fit(declaration, rows)
@@ -190,43 +213,73 @@ def _train(
     state = _restore(restored, recipe) if restored else loop.start(plan, recipe.optimizer, training.seed)
     run = loop.Run(
         plan,
-        training.loss,
+        losses.terms(training, plan.outputs),
         recipe.optimizer,
         recipe.schedule,
         training.batch_size,
         recipe.steps,
         training.seed,
+        recipe.epoch,
     )
+    weighing = losses.class_weights(training, codes.outputs, _sums(codes, rows))
+    watch = _watch(recipe, run, codes, validation, weighing)
 
-    def packed(trained: loop.State) -> Package:
+    def packed(trained: loop.State, manifest: dict[str, Any]) -> Package:
         return Package(
             plan=plan,
             preprocessing=codes,
             weights=network.named(plan, np.asarray(trained.weights)),
             state=optimizer.state_to_arrays(trained.optimizer),
             position=trained.position,
-            manifest=_manifest(recipe, training.seed),
+            manifest=manifest,
             trained_rows=np.empty(0, np.uint64),
         )
 
     def measure(weights: Any) -> float | None:
-        return _validation_loss(packed(replace(state, weights=weights)), validation, declaration)
+        return _validation_loss(packed(replace(state, weights=weights), {}), validation, declaration)
 
     key = _key(run, codes, state, rows, recipe.method)
-    course = Course(recipe.method, key, rows_of(rows), training.batch_size, recipe.steps, measure)
-    return packed(loop.train_rows(run, state, _encoded(codes, rows), watch(course)))
+    course = Course(recipe.method, key, rows_of(rows), training.batch_size, recipe.steps, recipe.epoch, measure)
+    on_epoch = watch.on_epoch if watch else None
+    last = loop.train_rows(run, state, _encoded(codes, rows, weighing), looking(course), on_epoch, watch)
+    trained, steps = watch.result(last) if watch else last, last.position - state.position
+    manifest = _manifest(recipe, training.seed, steps) | ({"watched": watch.to_json()} if watch else {})
+    return packed(trained, manifest), steps
 
 
-def _encoded(codes: Preprocessing, rows: Columns) -> Rows:
+def _encoded(codes: Preprocessing, rows: Columns, weighing: NDArray[np.float32] | None) -> Rows:
     if isinstance(rows, Blocks):
-        return Streamed(rows, codes)
-    return Held(codes.encode_inputs(rows), codes.encode_outputs(rows))
+        return Streamed(rows, codes, weighing)
+    targets = codes.encode_outputs(rows)
+    return Held(codes.encode_inputs(rows), targets if weighing is None else targets * weighing[None, :])
+
+
+def _sums(codes: Preprocessing, rows: Columns) -> NDArray[np.float64]:
+    """The sum of each target over all rows: of classes, how many rows have each. Numbers are not summed up."""
+    if not any(isinstance(field, Categorical) for field in codes.outputs):
+        return np.zeros(codes.output_width)
+    sums = [codes.encode_outputs(block).sum(axis=0, dtype=np.float64) for block in blocks_of(rows)]
+    return np.asarray(np.sum(sums, axis=0))
+
+
+def _watch(
+    recipe: _Recipe, run: loop.Run, codes: Preprocessing, rows: Columns, weighing: NDArray[np.float32] | None
+) -> Watch | None:
+    """Who looks at the validation rows after each epoch; nobody where nothing depends on them, or there are none."""
+    if not is_watched(recipe.early, recipe.schedule) or not rows_of(rows := answerable(codes, rows)):
+        return None
+    targets = np.concatenate([codes.encode_outputs(block) for block in blocks_of(rows)])
+    targets = targets if weighing is None else targets * weighing[None, :]
+    held = [codes.encode_inputs(rows)] if not isinstance(rows, Blocks) else None
+    inputs = partial(iter, held) if held else lambda: map(codes.encode_inputs, blocks_of(rows))
+    return Watch(run, recipe.early, inputs, targets)
 
 
 def _key(run: loop.Run, codes: Preprocessing, state: loop.State, rows: Columns, method: str) -> str:
     """Over all that the outcome of a run follows from but the values of the rows, of which the statistics are part."""
     settings = {
-        "batch_size": run.batch_size, "codes": codes.to_json(), "loss": run.loss, "method": method,
+        "batch_size": run.batch_size, "codes": codes.to_json(), "epoch": run.epoch, "loss": repr(run.loss),
+        "method": method,
         "made_by": _made_by(), "network": plans.to_json(run.plan), "optimizer": run.optimizer.model_dump(),
         "position": state.position, "schedule": run.schedule.model_dump(), "seed": run.seed,
         "sizes": sizes_of(rows), "steps": run.steps,
@@ -237,8 +290,8 @@ def _key(run: loop.Run, codes: Preprocessing, state: loop.State, rows: Columns, 
     return digest({**settings, "start": start.hexdigest()})
 
 
-def _nobody(course: Course) -> loop.Watch:
-    return loop.Watch()
+def _nobody(course: Course) -> loop.Onlookers:
+    return loop.Onlookers()
 
 
 def _plan_of(declaration: Declaration, codes: Preprocessing) -> Plan:
@@ -252,20 +305,20 @@ def _plan_of(declaration: Declaration, codes: Preprocessing) -> Plan:
 def _restore(package: Package, recipe: _Recipe) -> loop.State:
     """Weights, optimiser state and position of a package; another optimiser starts with a state of its own."""
     weights = network.vector(package.plan, package.weights)
-    fresh = optimizer.direction(recipe.optimizer).init(weights)
+    fresh = optimizer.direction(recipe.optimizer, network.weight_shapes(package.plan)).init(weights)
     same = package.manifest.get("optimizer") == recipe.optimizer.name and optimizer.fits(fresh, package.state)
     state = optimizer.state_from_arrays(fresh, package.state) if same else fresh
     return loop.State(weights, state, package.position)
 
 
-def _manifest(recipe: _Recipe, seed: int) -> dict[str, Any]:
+def _manifest(recipe: _Recipe, seed: int, steps: int) -> dict[str, Any]:
     """What made a package: without times, so that the same training gives the same bytes."""
     return {
         "made_by": _made_by(),
         "method": recipe.method,
         "optimizer": recipe.optimizer.name,
         "seed": seed,
-        "steps": recipe.steps,
+        "steps": steps,
     }
 
 

@@ -1,6 +1,6 @@
 """Monitor: what can be seen of a run while it goes on, epoch by epoch.
 
-The loss of an epoch is the mean over its rows, each at the weights of its own step. Validation rows are looked at now
+The loss of an epoch is the mean over its steps, each at its own weights. Validation rows are looked at now
 and then, as far as that costs little.
 """
 
@@ -44,12 +44,11 @@ class Monitor:
         self, course: Course, tell: Callable[[Epoch], None], clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.course, self.tell, self.clock = course, tell, clock
-        self.epoch_steps = math.ceil(course.rows / course.batch_size)
         self.began = clock()
         self.since: tuple[int, float] | None = None  # a step and its time: the first chunk, which compiles, aside
         self.validation: float | None = None
         self.next_look = self.began + BETWEEN
-        self._sum, self._rows = 0.0, 0
+        self._sum, self._steps = 0.0, 0
 
     def weights(self, step: int, weights: Any) -> None:
         """Look at the validation rows, if it is time to."""
@@ -68,19 +67,15 @@ class Monitor:
             self.since = (first + len(losses), self.clock())
 
     def _take(self, first: int, losses: NDArray[np.float32]) -> None:
-        start = 0
+        start, epoch = 0, self.course.epoch
         while start < len(losses):
-            in_epoch = (first + start) % self.epoch_steps
-            stop = min(len(losses), start + self.epoch_steps - in_epoch)
-            rows = np.full(stop - start, self.course.batch_size)
-            if ends := in_epoch + stop - start == self.epoch_steps:
-                rows[-1] = self.course.rows - (self.epoch_steps - 1) * self.course.batch_size
-            self._sum += float(np.dot(losses[start:stop].astype(np.float64), rows))
-            self._rows += int(rows.sum())
-            start = stop
-            if ends or first + stop == self.course.steps:
-                self.tell(self._epoch(first + stop))
-                self._sum, self._rows = 0.0, 0
+            stop = min(len(losses), start + epoch - (first + start) % epoch)
+            self._sum += float(losses[start:stop].sum(dtype=np.float64))
+            self._steps += stop - start
+            start, step = stop, first + stop
+            if step % epoch == 0 or step == self.course.steps:
+                self.tell(self._epoch(step))
+                self._sum, self._steps = 0.0, 0
 
     def _epoch(self, step: int) -> Epoch:
         assert self.since is not None
@@ -88,13 +83,13 @@ class Monitor:
         steps_per_second = (step - self.since[0]) / max(now - self.since[1], 1e-9)
         return Epoch(
             method=self.course.method,
-            epoch=math.ceil(step / self.epoch_steps),
-            epochs=math.ceil(self.course.steps / self.epoch_steps),
+            epoch=math.ceil(step / self.course.epoch),
+            epochs=math.ceil(self.course.steps / self.course.epoch),
             step=step,
             steps=self.course.steps,
-            loss=self._sum / self._rows,
+            loss=self._sum / self._steps,
             validation=self.validation,
-            rows_per_second=steps_per_second * self.course.rows / self.epoch_steps,
+            rows_per_second=steps_per_second * self.course.rows / math.ceil(self.course.rows / self.course.batch_size),
             seconds=now - self.began,
             remaining=(self.course.steps - step) / steps_per_second,
         )

@@ -19,6 +19,7 @@ from gitdata.errors import Mendable
 from gitdata.training.architecture import plan
 from gitdata.training.architecture.plan import Plan
 from gitdata.training.declaration import Declaration, Network
+from gitdata.training.settings import Kind
 
 Columns = Mapping[str, NDArray[Any]]
 Category = str | int
@@ -33,6 +34,10 @@ class Numeric:
     shape: tuple[int, ...]
     mean: tuple[float, ...]
     scale: tuple[float, ...]
+
+    @property
+    def kind(self) -> Kind:
+        return "numbers"
 
     @property
     def width(self) -> int:
@@ -70,6 +75,10 @@ class Categorical:
     categories: tuple[Category, ...]
 
     @property
+    def kind(self) -> Kind:
+        return "classes"
+
+    @property
     def width(self) -> int:
         return len(self.categories)
 
@@ -91,6 +100,27 @@ class Categorical:
     def decode(self, encoded: NDArray[np.float64]) -> NDArray[Any]:
         """The most likely category of each row."""
         return np.asarray(np.array(self.categories, dtype=object)[encoded.argmax(axis=1)])
+
+
+@dataclass(frozen=True, slots=True)
+class Binary(Categorical):
+    """One of two classes as one column: 1 where it is the second. What a network puts out there is its logit."""
+
+    @property
+    def kind(self) -> Kind:
+        return "binary"
+
+    @property
+    def width(self) -> int:
+        return 1
+
+    def encode(self, columns: Columns) -> NDArray[np.float64]:
+        """0 or 1, shape (rows, 1)."""
+        return np.asarray(self.codes(columns)[:, None] == 1, np.float64)
+
+    def decode(self, encoded: NDArray[np.float64]) -> NDArray[Any]:
+        """The more likely class of each row."""
+        return np.asarray(np.array(self.categories, dtype=object)[(encoded[:, 0] > 0).astype(int)])
 
 
 FieldCode = Numeric | Categorical
@@ -208,13 +238,26 @@ def _fit_input(declaration: Declaration, columns: Columns, name: str) -> FieldCo
 
 def _fit_output(declaration: Declaration, columns: Columns, name: str) -> FieldCode:
     column = _column(columns, name)
-    if not declaration.classifies:
+    kind = declaration.kind_of(name)
+    if kind == "numbers":
         if column.dtype.kind in "OUT":
             raise Mendable(f"The output '{name}' is text.", 'Declare loss = "cross_entropy" for classes.')
         return _fit_numeric(declaration, columns, name)
     if column.dtype.kind == "f" and not (np.isfinite(column) & (column == np.round(column))).all():
         raise Mendable(f"The classes of '{name}' are not whole numbers.", "Declare another loss, or classes as text.")
-    return _fit_categories(columns, name)
+    categories = _fit_categories(columns, name)
+    return _binary(categories) if kind == "binary" else categories
+
+
+def _binary(found: Categorical) -> Binary:
+    """The two classes of an output; where there are only zeros or ones, the other one may come later."""
+    categories = (0, 1) if set(found.categories) <= {0, 1} else found.categories
+    if len(categories) != 2:
+        raise Mendable(
+            f"The output '{found.name}' has {len(categories)} classes; binary_cross_entropy takes two.",
+            'Declare loss = "cross_entropy" for more.',
+        )
+    return Binary(found.name, categories)
 
 
 def _fit_categories(columns: Columns, name: str) -> Categorical:
@@ -260,7 +303,8 @@ def _category(value: Any) -> Category:
 
 def _field_json(field: FieldCode) -> dict[str, Any]:
     if isinstance(field, Categorical):
-        return {"categories": list(field.categories), "name": field.name}
+        binary = {"binary": True} if isinstance(field, Binary) else {}
+        return {**binary, "categories": list(field.categories), "name": field.name}
     return {
         "mean": list(field.mean),
         "name": field.name,
@@ -278,7 +322,9 @@ def _field_from_json(item: Any) -> FieldCode:
         categories = tuple(item["categories"])
         if not categories or any(type(category) not in (str, int) for category in categories):
             raise ValueError(f"the categories of '{name}' are malformed")
-        return Categorical(name, categories)
+        if item.get("binary") and len(categories) != 2:
+            raise ValueError(f"'{name}' has not two classes")
+        return (Binary if item.get("binary") else Categorical)(name, categories)
     mean, scale, shape = (_floats(item[key], name) for key in ("mean", "scale", "shape"))
     sizes = tuple(int(size) for size in shape)
     if len(mean) != len(scale) or len(mean) != int(np.prod(sizes, dtype=np.int64)) or min(scale, default=1.0) <= 0:

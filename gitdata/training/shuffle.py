@@ -82,10 +82,11 @@ class Held:
 
 @dataclass(frozen=True)
 class Streamed:
-    """Rows that are read and encoded anew in every epoch."""
+    """Rows that are read and encoded anew in every epoch; `weighing`: what targets are multiplied by."""
 
     blocks: Blocks
     codes: Preprocessing
+    weighing: NDArray[np.float32] | None = None
     window_bytes: int = WINDOW_BYTES
 
     @property
@@ -117,6 +118,8 @@ class Streamed:
                     block = reader.next(strand)
                     inputs[start:end] = self.codes.encode_inputs(block)
                     targets[start:end] = self.codes.encode_outputs(block)
+                if self.weighing is not None:
+                    targets *= self.weighing
                 yield Window(inputs, targets, generator.permutation(ends[-1]), pieces)
 
     @property

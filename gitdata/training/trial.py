@@ -27,7 +27,7 @@ def main() -> None:
 
     asked, answers = sys.stdin.buffer, sys.stdout.buffer
     prepare(Path(sys.argv[1]) if sys.argv[1] else None)
-    from gitdata.training import gate, package
+    from gitdata.training import metrics, package
     from gitdata.training.declaration import parse
 
     try:
@@ -37,7 +37,7 @@ def main() -> None:
     try:
         found = package.decode({name: content.tobytes() for name, content in files.items()})
         rows = _rows(fields["names"], fields["sizes"], asked, answers)
-        measured = gate.metrics(found, rows, parse(fields["declaration"], fields["model"])) if rows else {}
+        measured = metrics.measure(found, rows, parse(fields["declaration"], fields["model"])) if rows else {}
     except GitdataError as error:
         wire.send(answers, {"error": error.message})
     else:

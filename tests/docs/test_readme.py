@@ -61,11 +61,26 @@ def test_every_page_that_is_linked_exists() -> None:
 
 def test_the_model_file_of_the_documentation_is_valid() -> None:
     from gitdata.training.declaration import parse
+    from gitdata.training.variants import joined
 
-    (text,) = re.findall(
-        r"^```toml\n(.*?)^```", (ROOT / "docs" / "model-file.md").read_text(), re.MULTILINE | re.DOTALL
-    )
+    page = (ROOT / "docs" / "model-file.md").read_text()
+    text, wide = re.findall(r"^```toml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
     assert parse(text, "lattice").deployment.tolerance == 0.02
+    found = parse(joined("wide", {"lattice": text, "wide": wide}), "wide")
+    assert (found.training.epochs, found.training.optimizer.b1) == (400, 0.9)
+
+
+def test_every_term_of_training_is_documented_with_its_defaults() -> None:
+    from gitdata.training.settings import EarlyStopping, Loss, Metric, Optimizer, Schedule
+
+    page = (ROOT / "docs" / "model-file.md").read_text()
+    for table in (Optimizer, Schedule, Loss, Metric):
+        for name in table.OPTIONS:
+            assert f"`{name}`" in page or f'name = "{name}"' in page, name
+            for option in table.options_of(name):
+                assert re.search(rf"\b{option}\b", page), option
+    for option, field in EarlyStopping.model_fields.items():
+        assert f"{option} = {str(field.default).lower()}" in page
 
 
 def test_every_exit_code_is_documented() -> None:

@@ -94,7 +94,7 @@ def test_what_a_digest_depends_on(
         ('outputs = ["W_max", "P_peak"]', "outputs = []", "data.outputs"),
         ('outputs = ["W_max", "P_peak"]', 'outputs = ["t1"]', "'t1' is both input and output"),
         ('"relu", { dense = "outputs" }', '"relu"', 'dense = "outputs"'),
-        ('loss = "mae"', 'loss = "cross_entropy"', "exactly one output"),
+        ('loss = "mae"', 'loss = "cross_entropy"', "deployment.metric mae does not go with loss cross_entropy"),
         ('method = ["finetune", "rehearse", "union"]', "method = []", "names no method"),
         ("seed = 0", "seed = 0 0", "line "),
         ('type = "automatic"', 'type = "automatic"\nepochs = 3', 'type = "manual"'),
@@ -105,6 +105,99 @@ def test_a_mistake_is_named_with_its_place(declare: Declare, old: str, new: str,
         declare(**{old: new})
     assert "models/lattice.toml" in error.value.message
     assert says in error.value.message
+
+
+TERMS = """
+epochs = 10
+loss = { W_max = { name = "l1", weight = 2.0 }, P_peak = { name = "quantile", quantile = 0.9 } }
+metrics = ["mae", { name = "top_k", k = 3 }]
+optimizer = { name = "lion", b2 = 0.99, clip_norm = 1 }
+schedule = { name = "one_cycle", warmup = 0.1, rise = 0.3 }
+early_stopping = { patience = 3, min_delta = 0 }
+"""
+
+
+def with_terms(terms: str) -> Declaration:
+    head, _, rest = DECLARATION.partition("[training]\n")
+    return parse(f"{head}[training]\n{terms}\n{rest[rest.index('[retraining]') :]}", "lattice")
+
+
+def test_terms_are_digested_as_they_differ_from_their_defaults() -> None:
+    from gitdata.canonical import digest
+
+    found = with_terms(TERMS)
+    training = {
+        "early_stopping": {"patience": 3},
+        "epochs": 10,
+        "loss": {"W_max": {"name": "mae", "weight": 2.0}, "P_peak": {"name": "quantile", "quantile": 0.9}},
+        "metrics": ["mae", {"k": 3, "name": "top_k"}],
+        "optimizer": {"clip_norm": 1.0, "name": "lion"},
+        "schedule": {"name": "one_cycle", "warmup": 0.1},
+    }
+    tables = found.model_dump(exclude={"deployment", "name", "network"}, exclude_defaults=True, mode="json")
+    assert tables["training"] == training
+    assert found.digest == digest(tables | {"network": found.network.written()})
+
+
+@pytest.mark.parametrize(
+    ("short", "long"),
+    [
+        ('loss = "huber"', 'loss = { name = "huber", delta = 1.0, weight = 1 }'),
+        ('loss = "l2"', 'loss = "mse"'),
+        ('optimizer = "adam"', "seed = 0"),
+        ('optimizer = "adadelta"', 'optimizer = { name = "adadelta", learning_rate = 1.0, decay = 0.9 }'),
+        ('schedule = "cosine"', 'schedule = { name = "cosine", final = 0.01, warmup = 0 }'),
+        ('metrics = ["top_k"]', 'metrics = [{ name = "top_k", k = 5 }]'),
+    ],
+)
+def test_a_name_alone_is_a_table_of_defaults(short: str, long: str) -> None:
+    assert with_terms(short).digest == with_terms(long).digest
+
+
+@pytest.mark.parametrize(
+    ("terms", "says"),
+    [
+        ('optimizer = { name = "adam", momentum = 0.9 }', "'momentum' is no option of adam; it takes learning_rate"),
+        ('optimizer = { name = "sgd", nesterov = true }', "nesterov needs a momentum"),
+        (
+            'optimizer = { name = "adam", weight_deca = 0.9 }',
+            "'training.optimizer.weight_deca' is unknown; is 'weight_",
+        ),
+        ("optimizer = { clip_norm = 0.0 }", "training.optimizer.clip_norm"),
+        ('schedule = { name = "piecewise" }', "'boundaries' are steps"),
+        ('schedule = { name = "piecewise", boundaries = [5, 5] }', "'boundaries' are steps"),
+        ("schedule = { warmup = 1.5 }", "training.schedule.warmup"),
+        ("schedule = { warmup = -1 }", "training.schedule.warmup"),
+        ('loss = "hubert"', "is 'huber' meant?"),
+        ('loss = { name = "mae", delta = 1.0 }', "'delta' is no option of mae; it takes weight"),
+        ('loss = { W_max = "mae" }', "training.loss gives the output 'P_peak' no loss"),
+        ('loss = { W_max = "mae", P_peak = "mae", W_mux = "mae" }', "is no output; is 'W_max' meant?"),
+        ("loss = {}", "training.loss"),
+        ('metrics = ["acuracy"]', "is 'accuracy' meant?"),
+        ("early_stopping = { patience = 0 }", "training.early_stopping.patience"),
+        ("early_stopping = { patient = 3 }", "is unknown; is 'patience' meant?"),
+    ],
+)
+def test_a_mistake_in_the_terms_is_named(terms: str, says: str) -> None:
+    with pytest.raises(Mendable) as error:
+        with_terms(terms)
+    assert says in error.value.message
+
+
+def test_what_the_gate_measures_goes_with_the_outputs(declare: Declare) -> None:
+    both = {'loss = "mae"': 'loss = { W_max = "mae", P_peak = "cross_entropy" }'}
+    found = declare(**both)
+    assert (found.metric_of("W_max"), found.metric_of("P_peak")) == ("mae", "cross_entropy")
+    with pytest.raises(Mendable, match=r"deployment\.metric rmse does not go with loss cross_entropy and mae"):
+        declare(**both, **{'metric = "mae"': 'metric = "rmse"'})
+
+
+def test_slices_are_of_deployment_and_change_no_digest(declare: Declare) -> None:
+    found = declare(**{"tolerance = 0.02": 'tolerance = 0.02\nslices = { dir = "categories", t1 = [0.5, 1] }'})
+    assert found.deployment.slices == {"dir": "categories", "t1": (0.5, 1.0)}
+    assert found.digest == declare().digest
+    with pytest.raises(Mendable, match="the bounds of the slices by 't1' are no rising numbers"):
+        declare(**{"tolerance = 0.02": "tolerance = 0.02\nslices = { t1 = [1, 0.5] }"})
 
 
 @given(st.text(max_size=60))

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gitdata.training import gate
 from gitdata.training.declaration import Declaration, parse
 from gitdata.training.methods import TrainingData, climb
+from gitdata.training.metrics import measure
 from gitdata.training.package import Package, predict
 
 Columns = dict[str, np.ndarray]
@@ -120,7 +121,7 @@ def test_losses_do_not_depend_on_a_versions_own_statistics(
             axis=0,
         )
         np.testing.assert_allclose(gate.row_losses(package, rows, declaration), expected, rtol=1e-4)
-        found = gate.metrics(package, rows, declaration)
+        found = measure(package, rows, declaration)
         assert found["overall"]["mae"] == pytest.approx(expected.mean(), rel=1e-4)
         error = predicted["P_peak"] - rows["P_peak"]
         assert found["outputs"]["P_peak"]["mae"] == pytest.approx(np.abs(error).mean())
@@ -157,7 +158,7 @@ metrics = ["accuracy"]
     package = trained(declaration, lattice)
     losses = gate.row_losses(package, lattice, declaration)
     assert 0 <= losses.mean() < np.log(2)
-    found = gate.metrics(package, lattice, declaration)["overall"]
+    found = measure(package, lattice, declaration)["overall"]
     assert found["cross_entropy"] == pytest.approx(losses.mean())
     assert found["accuracy"] == pytest.approx((predict(package, lattice)["dir"] == lattice["dir"]).mean())
     assert found["accuracy"] > 0.9

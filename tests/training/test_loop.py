@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from gitdata.errors import Mendable
-from gitdata.training import loop, network, optimizer
+from gitdata.training import loop, losses, network, optimizer
 from gitdata.training.architecture import notation
 from gitdata.training.architecture.layers import ACTIVATIONS
 from gitdata.training.architecture.plan import Input, Output, Plan
@@ -49,8 +49,8 @@ LOSSES = {
 def test_losses_and_their_gradients(loss: str) -> None:
     target = np.eye(2, dtype=np.float32)[RNG.integers(0, 2, 40)] if loss == "cross_entropy" else Y * 2
     predicted = RNG.normal(size=(40, 2)).astype(np.float32)
-    np.testing.assert_allclose(loop.row_loss(loss, predicted, target), LOSSES[loss](predicted, target), rtol=2e-5)
-    gradient = jax.grad(lambda p: loop.row_loss(loss, p, target).mean())(predicted)
+    np.testing.assert_allclose(losses.row_loss(loss, predicted, target), LOSSES[loss](predicted, target), rtol=2e-5)
+    gradient = jax.grad(lambda p: losses.row_loss(loss, p, target).mean())(predicted)
     for place in ((0, 0), (17, 1)):
         nudge = np.zeros((40, 2))
         nudge[place] = 1e-4
@@ -95,7 +95,7 @@ def test_one_step_of_adam_and_of_momentum() -> None:
         state = loop.start(PLAN, declared, seed=0)
         weights = np.asarray(state.weights, np.float64)
         velocity = np.zeros_like(weights)
-        gradient_of = jax.grad(lambda w: loop.row_loss("mse", network.apply(PLAN, w, X), Y).mean())
+        gradient_of = jax.grad(lambda w: losses.row_loss("mse", network.apply(PLAN, w, X), Y).mean())
         for _ in range(steps):
             gradient = np.asarray(gradient_of(weights.astype(np.float32)), np.float64)
             if declared.name == "adam":

@@ -55,7 +55,7 @@ def count(first, losses):
         os.kill(os.getpid(), signal.SIGKILL)
 
 run = loop.Run(plan, "mse", adam, Schedule(name="cosine"), 16, 1500, 7)
-trained = loop.train_rows(run, loop.start(plan, adam, 7), rows, loop.Watch(count, None, checkpoint))
+trained = loop.train_rows(run, loop.start(plan, adam, 7), rows, loop.Onlookers(count, None, checkpoint))
 sys.stdout.buffer.write(np.asarray(trained.weights).tobytes() + np.asarray(trained.optimizer.mu).tobytes())
 """
 

@@ -45,10 +45,10 @@ def numbered(sizes: Sequence[Sequence[int]]) -> Streamed:
     return Streamed(in_blocks({"n": rows}, *sizes), preprocessing.Preprocessing((field,), (field,)), window_bytes=8 * 7)
 
 
-def taken(rows: shuffle.Rows, order: feed.Order, first: int, last: int, *, by_epoch: bool = False) -> list[list[int]]:
+def taken(rows: shuffle.Rows, order: feed.Order, first: int, last: int, cut: int = 0) -> list[list[int]]:
     """The rows that each step takes: by their numbers, which must be what is told of a step as well."""
     found = []
-    for chunk in feed.chunks(rows, order, first, last, by_epoch=by_epoch):
+    for chunk in feed.chunks(rows, order, first, last, cut=cut):
         for step in range(chunk.count):
             batch = chunk.inputs[step, chunk.masks[step] > 0, 0].astype(int).tolist()
             assert batch == chunk.rows_of_step(step).tolist()
@@ -81,7 +81,7 @@ def test_going_on_at_any_step_takes_what_would_have_been_taken(
     rows, order = numbered(sizes), feed.Order(batch, 5, 17)
     whole = taken(rows, order, 0, 3 * order.steps_of_epoch(rows.count))
     first = data.draw(st.integers(0, len(whole)))
-    assert taken(rows, order, first, len(whole), by_epoch=True) == whole[first:]
+    assert taken(rows, order, first, len(whole), 3) == whole[first:]
 
 
 @given(st.lists(st.integers(1, 9), min_size=1, max_size=12), st.integers(0, 99))

@@ -1,0 +1,82 @@
+"""Variants: a model file may extend another one of models/, of the same commit or work tree.
+
+A declaration's *text* is that of its file, followed by those of the files that it extends, each after a line with a
+record separator and its name: characters that no TOML holds.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from gitdata.errors import Mendable
+
+DEEPEST = 8  # files that extend one another
+
+_SEPARATOR = "\x1e"
+_EXTENDS = re.compile(r"""^[ \t]*["']?extends["']?[ \t]*=[ \t]*["']([^"'\n]+)\.toml["']""", re.MULTILINE)
+
+
+def joined(name: str, files: Mapping[str, str]) -> str:
+    """The text of a declaration: its own file's, and those of the files that it extends, of `files` by model."""
+    found, waiting = {name: _plain(files[name])}, [name]
+    while waiting and len(found) <= DEEPEST:
+        for other in _EXTENDS.findall(found[waiting.pop()]):
+            if other in files and other not in found:
+                found[other] = _plain(files[other])
+                waiting.append(other)
+    own = found.pop(name)
+    return own + "".join(f"{_SEPARATOR}{other}\n{text}" for other, text in sorted(found.items()))
+
+
+def merged(name: str, text: str, read: Callable[[str, str], dict[str, Any]]) -> dict[str, Any]:
+    """The tables of a declaration, those of the files that it extends filled in.
+
+    `read`: the tables of one file, by its text and name. Raises Mendable where a file is not there, or extends itself.
+    """
+    own, *others = text.split(_SEPARATOR)
+    texts = {name: own} | {other: content for other, _, content in (part.partition("\n") for part in others)}
+    tables, seen, current = read(own, name), [name], name
+    while "extends" in tables:
+        current = _extended(current, tables.pop("extends"), seen, texts)
+        tables = _over(read(texts[current], current), tables)
+    return tables
+
+
+def _extended(name: str, value: Any, seen: list[str], texts: Mapping[str, str]) -> str:
+    """The model whose file another one extends; `seen` are those that lead there."""
+    where = f"models/{name}.toml"
+    if not isinstance(value, str) or not value.endswith(".toml"):
+        raise Mendable(f"{where}: 'extends' is {value!r:.60}.", 'Name a model file beside it: extends = "other.toml".')
+    other = value.removesuffix(".toml")
+    if other in seen:
+        raise Mendable(f"{where}: it extends {value}, which leads back to itself.", "Take one 'extends' out.")
+    if other not in texts:
+        raise Mendable(f"{where}: it extends {value}, which is not in models/.", "Add that file, or name another.")
+    seen.append(other)
+    if len(seen) > DEEPEST:
+        raise Mendable(f"{where}: more than {DEEPEST} files extend one another.", "Join some of them.")
+    return other
+
+
+def _over(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+    """`base` with what `own` says in its place, table by table; a table of another name replaces the one it extends.
+
+    The options of one optimiser or loss mean nothing to another.
+    """
+    result = dict(base)
+    for key, value in own.items():
+        there = base.get(key)
+        both = isinstance(there, dict) and isinstance(value, dict)
+        result[key] = _over(there, value) if both and _same_name(there, value) else value  # type: ignore[arg-type]
+    return result
+
+
+def _same_name(base: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+    return "name" not in own or base.get("name") == own["name"]
+
+
+def _plain(text: str) -> str:
+    """A file's text; a separator in it is no TOML, and stays none."""
+    return text.replace(_SEPARATOR, "\N{REPLACEMENT CHARACTER}")

@@ -11,7 +11,7 @@ INTERVAL = 0.05  # seconds between two looks
 
 
 def follow_log(spool: Spool, id: str, *, follow: bool) -> Iterator[str]:
-    """The text of a job's log as it grows; without `follow`, what there is now."""
+    """The text of a job's log as it grows, whole lines while it does; without `follow`, what there is now."""
     path, position = spool.logs / f"{id}.log", 0
     while True:
         ended = spool.job(id).state in ("done", "failed")
@@ -19,6 +19,8 @@ def follow_log(spool: Spool, id: str, *, follow: bool) -> Iterator[str]:
             with path.open("rb") as file:
                 file.seek(position)
                 text = file.read()
+            if not ended and follow:
+                text = text[: text.rfind(b"\n") + 1]
             position += len(text)
             yield text.decode(errors="replace")
         if ended or not follow:

@@ -57,11 +57,13 @@ def train(
     from gitdata.automation.runner import end_with_the_runner
     from gitdata.commands.train import Options
     from gitdata.commands.train import train as run
+    from gitdata.report.progress import shown_epochs
     from gitdata.report.tables import training_lines
 
     end_with_the_runner()
     options = Options(at, data, tuple(method) if method else None, force, dry_run)
-    record = run(open_repo(), model, options, say)
+    with shown_epochs(as_json=as_json) as tell:
+        record = run(open_repo(), model, options, say, tell)
     show_records([record], as_json, lambda: print_lines(training_lines(record)))
     if record.fields.get("verdict") == "refused":
         raise typer.Exit(GateRefused.exit_code)

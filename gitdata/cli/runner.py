@@ -11,6 +11,7 @@ import typer
 from gitdata.cli.shared import (
     Json,
     app,
+    harmless_json,
     open_repo,
     say,
     say_always,
@@ -42,15 +43,20 @@ def jobs(as_json: Json = False) -> None:
 def logs(
     job: Annotated[str | None, typer.Argument(metavar="[JOB]", help="Its id, or the beginning or end of one.")] = None,
     follow: Annotated[bool, typer.Option("-f", "--follow", help="Go on until the job ends.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Only the records of epochs, one a line.")] = False,
 ) -> None:
     """What a job said; without a name the newest one."""
     from gitdata.automation.jobs import Spool
     from gitdata.automation.watch import follow_log
+    from gitdata.report.progress import epoch_record, log_lines
     from gitdata.report.tables import printable
 
     spool = Spool(open_repo().state)
     for text in follow_log(spool, spool.job(job).id if job else spool.newest().id, follow=follow):
-        sys.stdout.write(printable(text))
+        if as_json:
+            sys.stdout.writelines(f"{harmless_json(r)}\n" for line in text.splitlines() if (r := epoch_record(line)))
+        else:
+            sys.stdout.writelines(printable(line) for line in log_lines(text))
         sys.stdout.flush()
 
 

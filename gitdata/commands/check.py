@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from gitdata import durable
 from gitdata.canonical import readable_json
 from gitdata.commands.records import Record, Say, silent
-from gitdata.commands.rowsource import RowSource, schema_of
+from gitdata.commands.rowsource import AnyColumns, RowSource, schema_of
 from gitdata.commands.situation import declared, default_revision, live_of
 from gitdata.commands.task import Task, View
 from gitdata.commands.transfer import package_files
@@ -32,7 +32,6 @@ from gitdata.snapshot import Snapshot
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gitdata.data.formats import Columns
     from gitdata.training.check import Examination, Facts, Finding
     from gitdata.training.declaration import Declaration
     from gitdata.training.preprocessing import Preprocessing
@@ -104,11 +103,12 @@ def require_fit(task: Task, view: View) -> None:
 
 
 def require_rows(task: Task, view: View, columns: Mapping[str, NDArray[Any]]) -> None:
-    """The same, with what these rows hold; warnings are said."""
+    """The same, with what these rows hold, in memory or in blocks; warnings are said."""
+    from gitdata.training.blocks import blocks_of
     from gitdata.training.check import examine, measure
 
     fields = fields_of(task.repo, view.chain, view.situation.live)
-    fields = measure(fields, task.declaration.data, [columns])
+    fields = measure(fields, task.declaration.data, blocks_of(columns))
     found = examine(task.declaration, fields.values(), memory=memory())
     _require(task, found)
     for finding in found.warnings:
@@ -116,8 +116,10 @@ def require_rows(task: Task, view: View, columns: Mapping[str, NDArray[Any]]) ->
 
 
 def say_outside(task: Task, preprocessing: Preprocessing, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Say what rows hold that is far from what a version was fitted to."""
-    for found in preprocessing.outside(columns):
+    """Say what rows hold that is far from what a version was fitted to; of rows in blocks the first are looked at."""
+    from gitdata.training.blocks import blocks_of
+
+    for found in preprocessing.outside(next(blocks_of(columns), {})) if columns else ():
         task.say(f"Warning: {found.sentence}.")
 
 
@@ -188,16 +190,18 @@ def _measured(
     return measure(fields, declaration.data, _blocks(source, parts))
 
 
-def _blocks(source: RowSource, parts: list[Part]) -> Iterator[Columns]:
+def _blocks(source: RowSource, parts: list[Part]) -> Iterator[AnyColumns]:
     """The rows of some parts, a few files at a time."""
+    from gitdata.training.blocks import blocks_of
+
     block: list[Part] = []
     for part in parts:
         block.append(part)
         if sum(found.rows for found in block) >= _BLOCK:
-            yield source.rows(block)
+            yield from blocks_of(source.rows(block))
             block = []
     if block:
-        yield source.rows(block)
+        yield from blocks_of(source.rows(block))
 
 
 def _news(

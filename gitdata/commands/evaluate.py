@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from gitdata.commands.judge import Judge, rounded, rounded_all
 from gitdata.commands.models import version
 from gitdata.commands.records import Record, Say, silent
-from gitdata.commands.rowsource import RowSource, count, select
+from gitdata.commands.rowsource import AnyColumns, RowSource, count, select
 from gitdata.commands.situation import declared, default_revision, live_of
 from gitdata.commands.train import prepare_training
 from gitdata.data.ledger import Entry, Ledger
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from gitdata.data.formats import Columns
     from gitdata.training.declaration import Declaration
     from gitdata.training.package import Package
 
@@ -35,10 +34,10 @@ class _Examination:
     judge: Judge
     declaration: Declaration
     extensions: tuple[Extension, ...]
-    rows: Columns
+    rows: AnyColumns
     digests: NDArray[np.uint64]
 
-    def unknown_to(self, *packages: Package) -> Columns:
+    def unknown_to(self, *packages: Package) -> AnyColumns:
         """The rows that none of some versions was trained on. Raises Mendable where there is none."""
         import numpy as np
 
@@ -48,7 +47,7 @@ class _Examination:
             raise Mendable("Every test row is one that was trained on: there is nothing to judge by.", "Add test rows.")
         return rows
 
-    def fields(self, used: Columns) -> dict[str, object]:
+    def fields(self, used: AnyColumns) -> dict[str, object]:
         """Which rows were used, for a record."""
         return {
             "extensions": [extension.stem for extension in self.extensions],

@@ -7,10 +7,10 @@ steps within the tolerance would add up to. Rows that either side of a compariso
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from gitdata.commands.rowsource import RowSource, count, select
+from gitdata.commands.rowsource import AnyColumns, RowSource, count, select
 from gitdata.commands.task import View
 from gitdata.commands.transfer import package_files
 from gitdata.data import choice
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from gitdata.data.formats import Columns
     from gitdata.training.declaration import Declaration
     from gitdata.training.package import Package
 
@@ -45,6 +44,7 @@ class Judge:
     source: RowSource
     declaration: Declaration
     packages: dict[str, Package]
+    rows: dict[frozenset[str], AnyColumns] = field(default_factory=dict)
 
     def package(self, entry: Entry) -> Package:
         """The package of a version, read once."""
@@ -78,16 +78,25 @@ class Judge:
         metrics = measure(candidate, unknown, self.declaration) if count(unknown) else {}
         return Judgement(outcome, promoted, reason, metrics, tuple(comparisons), count(unknown))
 
+    def judged_rows(self, view: View, candidate: Package) -> AnyColumns:
+        """The test rows that the metrics of a candidate are taken on: those it was not trained on."""
+        rows = self._test_rows(view)
+        unknown = select(rows, _not_in(self.source.digests(rows), candidate))
+        return unknown if count(unknown) else {}
+
     def require(self, view: View) -> None:
         """Fetch what the gate will need, so that nothing is computed or stored for a gate that cannot be held."""
         self._test_rows(view)
         if (baseline := choice.baseline_of(view.situation)) is not None:
             self.package(view.situation.ledger.entries[baseline])
 
-    def _test_rows(self, view: View) -> Columns:
-        return self.source.rows(self.source.parts(view.chain, view.situation.live, "test"))
+    def _test_rows(self, view: View) -> AnyColumns:
+        live = view.situation.live
+        if live not in self.rows:
+            self.rows[live] = self.source.rows(self.source.parts(view.chain, live, "test"))
+        return self.rows[live]
 
-    def _rivals(self, situation: Situation, id: str, rows: Columns, digests: NDArray[np.uint64]) -> dict[str, Entry]:
+    def _rivals(self, situation: Situation, id: str, rows: AnyColumns, digests: NDArray[np.uint64]) -> dict[str, Entry]:
         """Whom the candidate is compared with, by role; nobody with itself, nor with what answers another question."""
         from gitdata.training import gate
 
@@ -100,7 +109,7 @@ class Judge:
         anchor = self._anchor(situation, id, rows, digests)
         return {"champion": champion} | ({"anchor": anchor} if anchor and anchor.id != baseline else {})
 
-    def _anchor(self, situation: Situation, id: str, rows: Columns, digests: NDArray[np.uint64]) -> Entry | None:
+    def _anchor(self, situation: Situation, id: str, rows: AnyColumns, digests: NDArray[np.uint64]) -> Entry | None:
         """The eligible version that is best on today's test rows."""
         from gitdata.training import gate
 
@@ -115,7 +124,7 @@ class Judge:
         return min(losses, key=lambda item: item[:2])[2] if losses else None
 
     def _compare(
-        self, role: str, entry: Entry, candidate: Package, rows: Columns, digests: NDArray[np.uint64]
+        self, role: str, entry: Entry, candidate: Package, rows: AnyColumns, digests: NDArray[np.uint64]
     ) -> dict[str, Any]:
         """The comparison on the rows that neither side was trained on, as JSON."""
         from gitdata.training import gate

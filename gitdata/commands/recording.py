@@ -6,8 +6,8 @@ immutable: only its verdict changes.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.card import model_card
@@ -21,16 +21,26 @@ from gitdata.data.ledger import Entry, Ledger, Verdict
 from gitdata.data.pointer import ModelVersion
 
 if TYPE_CHECKING:
+    from gitdata.commands.trial import Trial
     from gitdata.training.package import Package
 
 Candidate = Callable[[Ledger], tuple[Entry | None, ModelVersion]]
 
 
-def record_version(
-    task: Task, began: View, decision: Decision, judge: Judge, version: ModelVersion, package: Package
-) -> Record:
-    """Judge a version that was just trained, and record it with its verdict."""
-    return _record(task, began, decision, judge, lambda ledger: (ledger.entries.get(version.id), version), package)
+@dataclass(frozen=True, slots=True)
+class Fresh:
+    """A version that was just trained: its package, the files that it was stored as, and who is to try them."""
+
+    version: ModelVersion
+    package: Package
+    files: Mapping[str, bytes]
+    trial: Trial
+
+
+def record_version(task: Task, began: View, decision: Decision, judge: Judge, fresh: Fresh) -> Record:
+    """Judge a version that was just trained, and record it with its verdict, if it is found to be what was judged."""
+    version = fresh.version
+    return _record(task, began, decision, judge, lambda ledger: (ledger.entries.get(version.id), version), fresh)
 
 
 def record_verdict(task: Task, began: View, decision: Decision, judge: Judge) -> Record:
@@ -95,7 +105,7 @@ def record_fall_back(task: Task, began: View, decision: Decision) -> Record:
 
 
 def _record(
-    task: Task, began: View, decision: Decision, judge: Judge, candidate: Candidate, package: Package | None
+    task: Task, began: View, decision: Decision, judge: Judge, candidate: Candidate, fresh: Fresh | None
 ) -> Record:
     began_at_tip = began.situation.may_move_champion
     recorded: list[tuple[Entry, Judgement]] = []
@@ -114,7 +124,11 @@ def _record(
             view = replace(view, situation=replace(view.situation, may_move_champion=False))
         if known and not view.situation.may_move_champion:
             return _keep_settled(known, decision)  # an experiment that made a known version again changes nothing
-        judgement = judge.judge(view, version.id, package or judge.package(ledger.entries[version.id]))
+        package = fresh.package if fresh else judge.package(ledger.entries[version.id])
+        judgement = judge.judge(view, version.id, package)
+        if fresh:
+            rows = judge.judged_rows(view, package)
+            fresh.trial.require(task.model, task.text, fresh.files, rows, judgement.metrics)
         if why:
             judgement = replace(judgement, reason=f"{why}; it cannot become champion")
         entry = _entry(view, decision, known, version, judgement)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, overload
 
 from gitdata.commands.packs import read_files
 from gitdata.commands.records import Say, silent
@@ -13,7 +13,7 @@ from gitdata.commands.transfer import fetch_extensions, sidecar_schema
 from gitdata.commands.union import Part, union_parts
 from gitdata.data.chain import Chain
 from gitdata.data.pointer import Extension, File
-from gitdata.data.schema import Schema
+from gitdata.data.schema import Field, Schema
 from gitdata.repo import Repo, blob_of
 
 if TYPE_CHECKING:
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from gitdata.data.formats import Columns
     from gitdata.data.formats.folder import Labels
 
+AnyColumns = Mapping[str, "NDArray[Any]"]  # in memory, or Blocks
 HOLDOUT = 0.1
 
 
@@ -40,8 +41,24 @@ class RowSource:
         live = frozenset(live)
         return union_parts(self.repo, chain, live, split, within=live)
 
-    def rows(self, parts: Sequence[Part]) -> Columns:
-        """The rows of some parts, one after the other; a file that brings none is not opened."""
+    def rows(self, parts: Sequence[Part]) -> AnyColumns:
+        """The rows of some parts, one after the other; a file that brings none is not opened.
+
+        In memory, or as Blocks where they would take more of it than they may.
+        """
+        from gitdata.commands import streaming
+
+        fields = self._fields(parts) if parts else []
+        if streaming.bytes_in_memory(parts, fields) > streaming.memory_limit(self.repo):
+            return streaming.in_blocks(self.repo, parts, fields, self.say)
+        return self._in_memory(parts)
+
+    def _fields(self, parts: Sequence[Part]) -> list[Field]:
+        """The fields of the rows that a model uses, as far as there are such."""
+        schema = schema_of(self.repo, parts[0].extension)
+        return [field for field in schema.fields if not self.inputs or field.name in (*self.inputs, *self.outputs)]
+
+    def _in_memory(self, parts: Sequence[Part]) -> Columns:
         from gitdata.data import formats
 
         with_columns = [part for part in parts if part.file.rows]
@@ -70,18 +87,23 @@ class RowSource:
     def inputs_of(self, columns: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
         return self.inputs or tuple(name for name in columns if name not in self.outputs)
 
-    def held_out(self, columns: Mapping[str, NDArray[Any]]) -> np.ndarray[Any, Any]:
+    def held_out(self, columns: AnyColumns) -> np.ndarray[Any, Any]:
         """The tenth of the rows that serves as validation rows where there is no such split, by input hash."""
         from gitdata.data import rows
 
-        return rows.fraction_mask(columns, self.inputs_of(columns), HOLDOUT, "holdout")
+        return rows.in_fraction(self._digests(columns, self.inputs_of(columns)), HOLDOUT, "holdout")
 
-    def digests(self, columns: Mapping[str, NDArray[Any]]) -> np.ndarray[Any, Any]:
+    def digests(self, columns: AnyColumns) -> np.ndarray[Any, Any]:
         """The first 64 bits of each row's digest over inputs and outputs: what duplicates and leaks are found by."""
-        from gitdata.data import rows
+        return self._digests(columns, (*self.inputs_of(columns), *self.outputs) if columns else ())
 
-        fields = (*self.inputs_of(columns), *self.outputs) if columns else ()
-        return rows.digests(columns, fields)[:, 0]
+    def _digests(self, columns: AnyColumns, fields: Sequence[str]) -> np.ndarray[Any, Any]:
+        import numpy as np
+
+        from gitdata.data import rows
+        from gitdata.training.blocks import blocks_of
+
+        return np.concatenate([rows.digests(block, fields)[:, 0] for block in blocks_of(columns)])
 
 
 def labels_tables(repo: Repo, extension: Extension, files: Iterable[File]) -> dict[str, Labels]:
@@ -107,10 +129,19 @@ def schema_of(repo: Repo, extension: Extension) -> Schema:
     return sidecar_schema(repo, extension)
 
 
-def select(columns: Columns, mask: np.ndarray[Any, Any]) -> Columns:
-    return {name: column[mask] for name, column in columns.items()}
+@overload
+def select(columns: Columns, mask: np.ndarray[Any, Any]) -> Columns: ...
+@overload
+def select(columns: AnyColumns, mask: np.ndarray[Any, Any]) -> AnyColumns: ...
+def select(columns: AnyColumns, mask: np.ndarray[Any, Any]) -> AnyColumns:
+    """The rows that a mask keeps; of Blocks, Blocks."""
+    from gitdata.training.blocks import Blocks
+
+    return columns.select(mask) if isinstance(columns, Blocks) else {name: c[mask] for name, c in columns.items()}
 
 
-def count(columns: Mapping[str, Any]) -> int:
+def count(columns: AnyColumns) -> int:
     """The number of rows; no columns, no rows."""
-    return len(next(iter(columns.values()))) if columns else 0
+    from gitdata.training.blocks import rows_of
+
+    return rows_of(columns)

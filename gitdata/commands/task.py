@@ -30,13 +30,15 @@ class View:
 class Task:
     """One training of one model: everything that does not change while it runs.
 
-    `experiment`: it was asked for with other data than declared, so it can never move the champion.
+    `text`: the model file's. `experiment`: it was asked for with other data than declared, so it can never move the
+    champion.
     """
 
     repo: Repo
     model: str
     snapshot: Snapshot
     wanted: Declared
+    text: str
     declaration: Declaration
     source: RowSource
     say: Say

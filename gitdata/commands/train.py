@@ -13,13 +13,16 @@ from typing import TYPE_CHECKING
 
 from gitdata.commands.check import require_fit, require_rows, say_outside
 from gitdata.commands.judge import Judge, rounded_all
-from gitdata.commands.recording import describe, record_fall_back, record_verdict, record_version
+from gitdata.commands.origin import Origins
+from gitdata.commands.recording import Fresh, describe, record_fall_back, record_verdict, record_version
 from gitdata.commands.records import Record, Say, silent
-from gitdata.commands.rowsource import HOLDOUT, RowSource, select
+from gitdata.commands.rowsource import HOLDOUT, AnyColumns, RowSource, select
 from gitdata.commands.situation import declared, default_revision, sentence
 from gitdata.commands.task import Task, View
 from gitdata.commands.transfer import open_remote
+from gitdata.commands.trial import waiting_trial
 from gitdata.commands.union import Part
+from gitdata.commands.watching import Tell, forget, watch
 from gitdata.data import choice
 from gitdata.data.choice import Decision
 from gitdata.data.pointer import Attachment, Directory, ModelVersion, package_digest
@@ -27,7 +30,6 @@ from gitdata.repo import Repo
 from gitdata.storage.cache import Blob, directory_object
 
 if TYPE_CHECKING:
-    from gitdata.data.formats import Columns
     from gitdata.training.methods import Outcome, TrainingData
     from gitdata.training.package import Package
 
@@ -46,8 +48,8 @@ class Options:
     dry_run: bool = False
 
 
-def train(repo: Repo, model: str, options: Options, say: Say = silent) -> Record:
-    """Do what the rule says for a model; the record says what came of it."""
+def train(repo: Repo, model: str, options: Options, say: Say = silent, tell: Tell | None = None) -> Record:
+    """Do what the rule says for a model; the record says what came of it. `tell` is handed one for every epoch."""
     task = _prepare(repo, model, options, say)
     view = task.view(repo.fetch_ledger())
     decision = choice.decide(view.situation, force=options.force)
@@ -58,13 +60,18 @@ def train(repo: Repo, model: str, options: Options, say: Say = silent) -> Record
         return record_fall_back(task, view, decision)
     if decision.candidate is None:
         require_fit(task, view)
-    prepare_training()
     judge = Judge(task.source, task.declaration, {})
     if decision.candidate is not None:
+        prepare_training()
         return record_verdict(task, view, decision, judge)
-    judge.require(view)
-    outcome = _climb(task, view, decision, judge, options.methods)
-    return record_version(task, view, decision, judge, _store(task, decision, outcome), outcome.package)
+    with waiting_trial(compile_cache()) as trial:
+        prepare_training()
+        judge.require(view)
+        outcome = _climb(task, view, decision, judge, options.methods, tell)
+        version, files = _store(task, decision, outcome)
+        record = record_version(task, view, decision, judge, Fresh(version, outcome.package, files, trial))
+    forget(repo, model)
+    return record
 
 
 # --- preparing -----------------------------------------------------------------------------------------------
@@ -85,7 +92,7 @@ def _prepare(repo: Repo, model: str, options: Options, say: Say) -> Task:
         wanted = replace(wanted, dataset=dataset, version=version or None)
     source = RowSource(repo, tuple(declaration.data.inputs or ()), tuple(declaration.data.outputs), say)
     experiment = options.data is not None
-    return Task(repo, model, snapshot, wanted, declaration, source, say, experiment, options.force)
+    return Task(repo, model, snapshot, wanted, text, declaration, source, say, experiment, options.force)
 
 
 def prepare_training() -> None:
@@ -107,7 +114,9 @@ def compile_cache() -> Path | None:
 # --- training ------------------------------------------------------------------------------------------------
 
 
-def _climb(task: Task, view: View, decision: Decision, judge: Judge, methods: tuple[str, ...] | None) -> Outcome:
+def _climb(
+    task: Task, view: View, decision: Decision, judge: Judge, methods: tuple[str, ...] | None, tell: Tell | None
+) -> Outcome:
     from gitdata.training.methods import climb
 
     ledger = view.situation.ledger
@@ -119,7 +128,8 @@ def _climb(task: Task, view: View, decision: Decision, judge: Judge, methods: tu
         require_rows(task, view, data.whole())
     else:
         say_outside(task, restored.preprocessing, data.unseen())
-    outcome = climb(task.declaration, data, restored, champion, methods, task.say)
+    looking_on = watch(task, decision, view.situation.live, tell)
+    outcome = climb(task.declaration, data, restored, champion, methods, task.say, looking_on)
     return replace(outcome, package=_remember_rows(task, outcome, restored))
 
 
@@ -152,16 +162,18 @@ def _training_data(task: Task, view: View, decision: Decision, *, strict: bool) 
     def expected_rows(ids: frozenset[str]) -> int:
         return max(1, round(kept_share * sum(part.rows for part in of(ids))))
 
-    @cache
-    def read(ids: frozenset[str]) -> tuple[Columns, Columns]:
-        rows = source.rows(of(ids))
-        if with_validation:
-            return rows, {}
-        held_out = source.held_out(rows)
-        return select(rows, ~held_out), select(rows, held_out)
+    origins = Origins()
 
     @cache
-    def validation() -> Columns:
+    def read(ids: frozenset[str]) -> tuple[AnyColumns, AnyColumns]:
+        rows = source.rows(of(ids))
+        if with_validation:
+            return origins.note(rows, of(ids)), {}
+        held_out = source.held_out(rows)
+        return origins.note(select(rows, ~held_out), of(ids), ~held_out), select(rows, held_out)
+
+    @cache
+    def validation() -> AnyColumns:
         if with_validation:
             return source.rows(with_validation)
         return read(decision.unseen if strict and decision.restored else view.situation.trainable)[1]
@@ -172,11 +184,12 @@ def _training_data(task: Task, view: View, decision: Decision, *, strict: bool) 
         validation=validation,
         unseen_rows=expected_rows(decision.unseen),
         whole_rows=expected_rows(view.situation.trainable),
+        names=origins.names,
     )
 
 
-def _store(task: Task, decision: Decision, outcome: Outcome) -> ModelVersion:
-    """Put the package into the cache and, where there is one, on the models' remote; the version that names it."""
+def _store(task: Task, decision: Decision, outcome: Outcome) -> tuple[ModelVersion, dict[str, bytes]]:
+    """Put the package into the cache and, where there is one, on the models' remote; the version, and its files."""
     from gitdata.training import package as packages
 
     contents = packages.encode(outcome.package)
@@ -186,7 +199,7 @@ def _store(task: Task, decision: Decision, outcome: Outcome) -> ModelVersion:
     task.repo.cache.add_bytes(content, directory=True)
     _upload(task, [*blobs.values(), blob])
     assert task.snapshot.commit is not None
-    return ModelVersion(
+    version = ModelVersion(
         model=task.model,
         parent=decision.restored,
         added=tuple(sorted(decision.unseen)),
@@ -200,6 +213,7 @@ def _store(task: Task, decision: Decision, outcome: Outcome) -> ModelVersion:
         training=rounded_all({"rungs": [asdict(rung) for rung in outcome.rungs]}),
         metrics={},
     )
+    return version, contents
 
 
 def _upload(task: Task, blobs: list[Blob]) -> None:

@@ -1,16 +1,19 @@
 """The loop: a run is a number of calls of one compiled chunk of steps.
 
-A *chunk* scans over a fixed number of steps, batches and learning rates being its input: so one compiled program serves
-every size of data and every number of steps, and a run can be cut between any two chunks. Weights are one vector,
-since a scan costs by the number of arrays it carries.
+A *chunk* goes through as many steps as it is told, batches and learning rates being its input: so one compiled program
+serves every size of data and every number of steps, and a run can be cut between any two chunks. Weights are one
+vector, since a loop costs by the number of arrays it carries. While a chunk is computed the next one is gathered in a
+thread, and its losses are looked at when the one after it is on its way.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +22,40 @@ import optax
 from numpy.typing import NDArray
 
 from gitdata.errors import Mendable
-from gitdata.training import losses, network, optimizer
+from gitdata.training import feed, losses, network, optimizer
 from gitdata.training.architecture.plan import Plan
+from gitdata.training.checkpoint import Checkpoint, Saved
+from gitdata.training.devices import Devices
 from gitdata.training.losses import Terms
+from gitdata.training.prefetch import ahead
 from gitdata.training.settings import Optimizer, Schedule
+from gitdata.training.shuffle import Held, Rows
 
-CHUNK = 128  # steps
-
+_WEIGHTS = "weights"
+_MOMENTS = "optimizer."
+_MEMORY = "memory."
 OnEpoch = Callable[["State"], float]
+
+
+class Diverged(Mendable):
+    """The loss is no finite number any more: at `step`, of a batch with the rows `numbers`."""
+
+    def __init__(self, step: int, numbers: Sequence[int], names: Sequence[str] | None = None) -> None:
+        shown = list(names) if names is not None else [f"row {number + 1}" for number in numbers]
+        more = f" and {len(shown) - SHOWN} more" if len(shown) > SHOWN else ""
+        super().__init__(
+            f"Training diverged: the loss is no finite number at step {step}. Its batch: "
+            f"{', '.join(shown[:SHOWN])}{more}.",
+            "Lower learning_rate in [training.optimizer], or look at these rows; the champion stays.",
+        )
+        self.step, self.numbers = step, tuple(numbers)
+
+    def named(self, names: Sequence[str]) -> Diverged:
+        """The same, its rows called as people know them."""
+        return Diverged(self.step, self.numbers, names)
+
+
+SHOWN = 8  # rows of a batch that a message names
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +81,33 @@ class Run:
     epoch: int = 0
 
 
+class Memory(Protocol):
+    """What whoever steers a run remembers of it, to be kept in a checkpoint: JSON, and arrays by name."""
+
+    def remember(self) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]: ...
+
+    def recall(self, known: dict[str, Any], arrays: dict[str, NDArray[Any]], like: State) -> float:
+        """Take up what was remembered; what the rates of the next epoch are multiplied by, 0 where the run is over."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Onlookers:
+    """Who looks on at a run, between two chunks.
+
+    `losses` is told the first step of a chunk and its losses; `weights` may look at the weights after so many steps,
+    before the next chunk is begun; `checkpoint` keeps where the run stands.
+    """
+
+    losses: Callable[[int, NDArray[np.float32]], None] | None = None
+    weights: Callable[[int, Any], None] | None = None
+    checkpoint: Checkpoint | None = None
+
+
 def start(plan: Plan, declared: Optimizer, seed: int) -> State:
     """Fresh weights and a fresh optimiser."""
     weights = network.initial_weights(plan, seed)
-    return State(weights, optimizer.direction(declared).init(weights), 0)
+    return State(weights, optimizer.direction(declared, network.weight_shapes(plan)).init(weights), 0)
 
 
 def train(
@@ -63,82 +115,136 @@ def train(
     state: State,
     inputs: NDArray[np.float32],
     targets: NDArray[np.float32],
-    on_chunk: Callable[[int, float], None] | None = None,
+    onlookers: Onlookers | None = None,
     on_epoch: OnEpoch | None = None,
 ) -> State:
-    """Minimise the loss over `inputs` (rows, width) and `targets` (rows, width) for `run.steps` steps.
+    """`train_rows` on rows in memory: `inputs` and `targets`, shape (rows, width)."""
+    return train_rows(run, state, Held(inputs, targets), onlookers, on_epoch)
+
+
+def train_rows(
+    run: Run,
+    state: State,
+    rows: Rows,
+    onlookers: Onlookers | None = None,
+    on_epoch: OnEpoch | None = None,
+    memory: Memory | None = None,
+) -> State:
+    """Minimise the loss over some rows for `run.steps` steps, or for what a checkpoint leaves of them.
 
     `on_epoch` is handed the state after each epoch and says what the rates of the next are multiplied by; 0 ends all.
-    Raises Mendable, naming the step, where the loss is no finite number any more.
+    `memory` is what it remembers. Raises Diverged, naming step and rows, where the loss is no finite number any more.
     """
+    looking, devices = onlookers or Onlookers(), Devices.local()
     chunk = compiled_chunk(run.plan, run.loss, run.optimizer)
     rates = optimizer.learning_rates(run.optimizer, run.schedule, run.steps, state.position)
-    weights, moments = jnp.array(state.weights), jax.tree.map(jnp.array, state.optimizer)
-    stream = batches(len(inputs), run.batch_size, np.random.default_rng([run.seed, state.position]))
-    length, factor = chunk_length(run.epoch if on_epoch else 0), 1.0
-    for first, count in _cuts(run.steps, length, run.epoch if on_epoch else 0):
-        rows, masks = _gather(stream, count, length, run.batch_size)
-        active = np.arange(length) < count
-        rate = np.pad(np.float32(factor) * rates[first : first + count], (0, length - count))
-        numbers = _step_seeds(run.seed, state.position + first, length)
-        weights, moments, found = chunk(weights, moments, inputs[rows], targets[rows], masks, rate, active, numbers)
-        _require_finite(np.asarray(found)[:count], state.position + first)
-        done = first + count
-        if on_chunk:
-            on_chunk(done, float(np.mean(np.asarray(found)[:count])))
-        if on_epoch and (done % run.epoch == 0 or done == run.steps):
-            factor = on_epoch(State(weights, moments, state.position + done))
+    kept = _Kept(looking.checkpoint, memory)
+    first, now, factor = kept.begin(state)
+    if not factor:
+        return now
+    weights, moments = devices.state((now.weights, now.optimizer))
+    order = feed.Order(run.batch_size, run.seed, state.position, devices.count)
+    late: list[tuple[feed.Chunk, jax.Array]] = []
+    done = first
+    with closing(ahead(feed.chunks(rows, order, first, run.steps, cut=run.epoch if on_epoch else 0))) as chunks:
+        for batch in chunks:
+            rate = np.float32(factor) * rates[batch.first : batch.first + batch.count]
+            weights, moments, found = chunk(weights, moments, *_arguments(run, state, batch, rate, devices))
+            done = batch.first + batch.count
+            late.append((batch, found))
+            ends_epoch = on_epoch is not None and (done % run.epoch == 0 or done == run.steps)
+            while len(late) > (0 if ends_epoch or kept.is_due else 1):
+                _settle(late.pop(0), state, looking)
+            if on_epoch and ends_epoch:
+                factor = on_epoch(State(weights, moments, state.position + done))
+            if looking.weights:
+                looking.weights(done, weights)
+            if kept.is_due:
+                kept.write(done, weights, moments)
             if not factor:
-                return State(weights, moments, state.position + done)
-    return State(weights, moments, state.position + run.steps)
+                break
+    for waiting in late:
+        _settle(waiting, state, looking)
+    kept.end(done, weights, moments)
+    return State(weights, moments, state.position + done)
 
 
-def chunk_length(epoch: int) -> int:
-    """The steps of a chunk: where epochs are shorter and are looked at, the next power of two; few programs do."""
-    return min(CHUNK, 1 << (epoch - 1).bit_length()) if epoch else CHUNK
+def _arguments(
+    run: Run, state: State, batch: feed.Chunk, rates: NDArray[np.float32], devices: Devices
+) -> tuple[Any, ...]:
+    """What the compiled chunk takes besides the state; `rates`: of the steps of the chunk."""
+    rate = np.zeros(len(batch.masks), np.float32)
+    rate[: batch.count] = rates
+    first = np.uint32((state.position + batch.first) % 2**32)
+    placed = (devices.batches(array) for array in (batch.inputs, batch.targets, batch.masks))
+    return (*placed, rate, np.uint32(run.seed), first, np.int32(batch.count))
 
 
-def _cuts(steps: int, length: int, epoch: int) -> Iterator[tuple[int, int]]:
-    """The first step and the number of steps of each chunk; none goes over the end of an epoch."""
-    first = 0
-    while first < steps:
-        count = min(length, steps - first, epoch - first % epoch if epoch else length)
-        yield first, count
-        first += count
+def _settle(settled: tuple[feed.Chunk, jax.Array], state: State, looking: Onlookers) -> None:
+    """Look at the losses of a chunk that was computed."""
+    batch, found = settled[0], np.asarray(settled[1])[: settled[0].count]
+    bad = ~np.isfinite(found)
+    if bad.any():
+        step = int(bad.argmax())
+        raise Diverged(state.position + batch.first + step + 1, batch.rows_of_step(step).tolist())
+    if looking.losses:
+        looking.losses(batch.first, found)
 
 
-def batches(rows: int, size: int, generator: np.random.Generator) -> Iterator[tuple[NDArray[np.int64], int]]:
-    """Row numbers of one batch after the other, each epoch a new permutation; how many of a batch's rows count.
-
-    The last batch of an epoch is padded with rows that weigh nothing, so that every batch has the same shape.
-    """
-    while True:
-        order = generator.permutation(rows)
-        for first in range(0, rows, size):
-            batch = order[first : first + size]
-            yield np.pad(batch, (0, size - len(batch))), len(batch)
+# --- checkpoints ---------------------------------------------------------------------------------------------
 
 
-def _gather(
-    stream: Iterator[tuple[NDArray[np.int64], int]], count: int, length: int, size: int
-) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
-    """Row numbers (length, size) and weights of the next batches; what is past `count` is never applied."""
-    rows = np.zeros((length, size), np.int64)
-    masks = np.ones((length, size), np.float32)
-    for step in range(count):
-        rows[step], valid = next(stream)
-        masks[step, valid:] = 0.0
-    return rows, masks
+class _Kept:
+    """Where a run stands, as its checkpoint has it."""
+
+    def __init__(self, checkpoint: Checkpoint | None, memory: Memory | None) -> None:
+        self.checkpoint, self.memory = checkpoint, memory
+        self.began = time.monotonic()
+
+    @property
+    def is_due(self) -> bool:
+        return self.checkpoint is not None and self.checkpoint.is_due
+
+    def begin(self, state: State) -> tuple[int, State, float]:
+        """The next step, the state before it, and what the rates are multiplied by; 0 where the run is over."""
+        saved = self.checkpoint.read() if self.checkpoint else None
+        if self.checkpoint is None or saved is None:
+            return 0, state, 1.0
+        self.checkpoint.say(f"Going on after step {saved.steps} from a checkpoint.")
+        self.began -= saved.seconds
+        moments = _part(saved.arrays, _MOMENTS)
+        weights, position = saved.arrays[_WEIGHTS], state.position + saved.steps
+        now = State(weights, optimizer.state_from_arrays(state.optimizer, moments), position)
+        factor = self.memory.recall(saved.known, _part(saved.arrays, _MEMORY), state) if self.memory else 1.0
+        return saved.steps, now, factor
+
+    def write(self, steps: int, weights: Any, moments: Any) -> None:
+        if self.checkpoint is None:
+            return
+        known, arrays = self.memory.remember() if self.memory else ({}, {})
+        held = {f"{_MOMENTS}{name}": array for name, array in optimizer.state_to_arrays(moments).items()}
+        held |= {f"{_MEMORY}{name}": array for name, array in arrays.items()} | {_WEIGHTS: np.asarray(weights)}
+        self.checkpoint.write(Saved(steps, held, time.monotonic() - self.began, known))
+
+    def end(self, steps: int, weights: Any, moments: Any) -> None:
+        """A run that took long is kept to its end: other methods may follow before anything is recorded."""
+        if self.checkpoint is not None and time.monotonic() - self.began >= self.checkpoint.every:
+            self.write(steps, weights, moments)
 
 
-def _step_seeds(seed: int, position: int, length: int) -> NDArray[np.uint32]:
-    """What is random within each step of a chunk follows from the seed and the step's position."""
-    return np.random.default_rng([seed, 1, position]).integers(0, 2**32, length, np.uint32)
+def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
+    return {name.removeprefix(prefix): array for name, array in arrays.items() if name.startswith(prefix)}
+
+
+# --- the compiled chunk --------------------------------------------------------------------------------------
 
 
 @lru_cache(maxsize=32)
 def compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callable[..., tuple[Any, Any, jax.Array]]:
-    """The compiled chunk: (weights, moments, inputs, targets, masks, rates, active) → the same state later, losses."""
+    """The compiled chunk: (weights, moments, batches …, rates, seed, position, steps) → the same state later, losses.
+
+    Batches are inputs (most steps, rows, width), targets (…), masks (most steps, rows); `steps` of them are taken.
+    """
     direction = optimizer.direction(declared, network.weight_shapes(plan))
     learned, random = network.learned(plan), network.is_random(plan)
 
@@ -148,28 +254,28 @@ def compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callab
         output, kept = network.apply_training(plan, weights, x, key, mask)
         return jnp.sum(mask * losses.row_loss(loss, output, y)) / jnp.sum(mask), kept
 
-    def step(carry: tuple[jax.Array, Any], batch: tuple[jax.Array, ...]) -> tuple[tuple[jax.Array, Any], jax.Array]:
-        weights, moments = carry
-        x, y, mask, rate, active, number = batch
-        key = jax.random.key(number) if random else None
+    def step(
+        weights: jax.Array, moments: Any, batch: tuple[jax.Array, ...], key: jax.Array | None
+    ) -> tuple[jax.Array, Any, jax.Array]:
+        x, y, mask, rate = batch
         (value, kept), gradient = jax.value_and_grad(mean_loss, has_aux=True)(weights, x, y, mask, key)
         updates, moved = direction.update(gradient, moments, weights)
         stepped = optax.apply_updates(weights, -rate * updates)
-        stepped = stepped if learned is None else jnp.where(learned, stepped, kept)
-        keep = jax.tree.map(lambda new, old: jnp.where(active, new, old), (stepped, moved), (weights, moments))
-        return keep, value
+        return stepped if learned is None else jnp.where(learned, stepped, kept), moved, value
 
-    def chunk(weights: jax.Array, moments: Any, *batches: jax.Array) -> tuple[jax.Array, Any, jax.Array]:
-        (weights, moments), found = jax.lax.scan(step, (weights, moments), batches)
+    def chunk(
+        weights: jax.Array, moments: Any, x: jax.Array, y: jax.Array, masks: jax.Array, rates: jax.Array,
+        seed: jax.Array, position: jax.Array, steps: jax.Array,
+    ) -> tuple[jax.Array, Any, jax.Array]:  # fmt: skip
+        def body(place: jax.Array, carry: tuple[jax.Array, Any, jax.Array]) -> tuple[jax.Array, Any, jax.Array]:
+            weights, moments, found = carry
+            at = position + place.astype(jnp.uint32)
+            key = jax.random.fold_in(jax.random.key(seed), at) if random else None
+            weights, moments, value = step(weights, moments, (x[place], y[place], masks[place], rates[place]), key)
+            return weights, moments, found.at[place].set(value)
+
+        begin = (weights, moments, jnp.zeros(len(masks)))
+        weights, moments, found = jax.lax.fori_loop(0, steps, body, begin)
         return weights, moments, found
 
-    return jax.jit(chunk, donate_argnums=(0, 1))
-
-
-def _require_finite(found: NDArray[Any], first: int) -> None:
-    bad = ~np.isfinite(found)
-    if bad.any():
-        raise Mendable(
-            f"Training diverged: the loss is no finite number at step {first + int(bad.argmax()) + 1}.",
-            "Lower learning_rate in [training.optimizer]; the champion stays.",
-        )
+    return jax.jit(chunk, donate_argnums=(0, 1), out_shardings=Devices.local().replicated)

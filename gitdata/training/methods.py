@@ -10,24 +10,30 @@ A rung is taken when it is within the tolerance of the champion on the validatio
 
 from __future__ import annotations
 
+import hashlib
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gitdata.canonical import digest
 from gitdata.errors import Mendable
-from gitdata.training import gate, loop, losses, metrics, network, optimizer, preprocessing
+from gitdata.training import gate, loop, losses, metrics, network, optimizer, statistics
+from gitdata.training.architecture import plan as plans
 from gitdata.training.architecture.layers import Misfit
 from gitdata.training.architecture.plan import Plan
+from gitdata.training.blocks import Blocks, blocks_of, rows_of, sizes_of
 from gitdata.training.declaration import Declaration, Optimizer, Schedule, check_methods
 from gitdata.training.package import Package
-from gitdata.training.preprocessing import Preprocessing
+from gitdata.training.preprocessing import Categorical, Preprocessing
 from gitdata.training.settings import EarlyStopping
+from gitdata.training.shuffle import Held, Rows, Streamed
 from gitdata.training.stopping import is_watched
 from gitdata.training.watch import Watch, answerable
 
@@ -36,13 +42,33 @@ Columns = Mapping[str, NDArray[Any]]
 
 @dataclass(frozen=True, slots=True)
 class TrainingData:
-    """Rows, read when asked for. `whole` and `unseen` are train rows; `validation` rows are never trained on."""
+    """Rows, read when asked for, in memory or as Blocks. `validation` rows are never trained on, the others are.
+
+    `names`: what people call some rows, by their numbers, of columns that were handed out.
+    """
 
     unseen: Callable[[], Columns]
     whole: Callable[[], Columns]
     validation: Callable[[], Columns]
     unseen_rows: int
     whole_rows: int
+    names: Callable[[Columns, Sequence[int]], Sequence[str]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Course:
+    """A run that is about to begin. `key` tells it from every other by what its outcome follows from.
+
+    `epoch`: the steps of one. `measure`: the validation loss of weights on the way, where there are validation rows.
+    """
+
+    method: str
+    key: str
+    rows: int
+    batch_size: int
+    steps: int
+    epoch: int
+    measure: Callable[[Any], float | None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +114,12 @@ def climb(
     champion: Package | None,
     methods: Sequence[str] | None = None,
     progress: Callable[[str], None] | None = None,
+    watch: Callable[[Course], loop.Onlookers] | None = None,
 ) -> Outcome:
     """Try the methods in order until one is within the tolerance of the champion on validation rows, else the best.
 
     Without a version to restore, or where its outputs are of another kind than is declared now, there is one: `union`.
+    `watch` says who looks on at a run.
     """
     say = progress or (lambda message: None)
     check_methods(methods or ())
@@ -108,13 +136,16 @@ def climb(
         started = time.perf_counter()
         recipe = _recipe(method, declaration, data, restored if method != "union" else None)
         rows = data.unseen() if method == "finetune" else data.whole()
-        if method == "finetune" and not _length(rows):
+        if method == "finetune" and not rows_of(rows):
             recipe = replace(recipe, steps=0)  # parallel extensions that were seen brought all of these rows already
         try:
-            package, steps = _train(recipe, declaration, rows, validation)
-        except Mendable as error:
+            package, steps = _train(recipe, declaration, rows, validation, watch or _nobody)
+        except Mendable as failed:
+            error = failed
+            if isinstance(failed, loop.Diverged) and data.names:
+                error = failed.named(data.names(rows, failed.numbers))
             if method == rungs_wanted[-1] and not tried:
-                raise
+                raise error from failed
             say(f"{method}: {error.message}")
             continue
         loss = _validation_loss(package, validation, declaration)
@@ -123,7 +154,7 @@ def climb(
             method=method,
             steps=steps,
             union_steps=_union_steps(declaration, data.whole_rows),
-            rows_read=_length(rows),
+            rows_read=rows_of(rows),
             seconds=time.perf_counter() - started,
             validation_loss=loss,
             within_tolerance=within,
@@ -164,17 +195,20 @@ def _union_steps(declaration: Declaration, rows: int) -> int:
     return declaration.training.epochs * math.ceil(rows / declaration.training.batch_size)
 
 
-def _train(recipe: _Recipe, declaration: Declaration, rows: Columns, validation: Columns) -> tuple[Package, int]:
+def _train(
+    recipe: _Recipe,
+    declaration: Declaration,
+    rows: Columns,
+    validation: Columns,
+    looking: Callable[[Course], loop.Onlookers],
+) -> tuple[Package, int]:
     """The package that a method comes to, and the steps that were taken."""
     training, restored = declaration.training, recipe.restored
     if restored and not recipe.steps:
         return restored, 0
-    if not _length(rows):
+    if not rows_of(rows):
         raise Mendable("There are no rows to train on.", "Extend the dataset with train rows.")
-    codes = restored.preprocessing if restored else preprocessing.fit(declaration, rows)
-    inputs, targets = codes.encode_inputs(rows), codes.encode_outputs(rows)
-    weighing = losses.class_weights(training, codes.outputs, targets.sum(axis=0, dtype=np.float64))
-    targets = targets if weighing is None else targets * weighing[None, :]
+    codes = restored.preprocessing if restored else statistics.fit(declaration, rows)
     plan = restored.plan if restored else _plan_of(declaration, codes)
     state = _restore(restored, recipe) if restored else loop.start(plan, recipe.optimizer, training.seed)
     run = loop.Run(
@@ -187,31 +221,77 @@ def _train(recipe: _Recipe, declaration: Declaration, rows: Columns, validation:
         training.seed,
         recipe.epoch,
     )
+    weighing = losses.class_weights(training, codes.outputs, _sums(codes, rows))
     watch = _watch(recipe, run, codes, validation, weighing)
-    last = loop.train(run, state, inputs, targets, on_epoch=watch.on_epoch if watch else None)
+
+    def packed(trained: loop.State, manifest: dict[str, Any]) -> Package:
+        return Package(
+            plan=plan,
+            preprocessing=codes,
+            weights=network.named(plan, np.asarray(trained.weights)),
+            state=optimizer.state_to_arrays(trained.optimizer),
+            position=trained.position,
+            manifest=manifest,
+            trained_rows=np.empty(0, np.uint64),
+        )
+
+    def measure(weights: Any) -> float | None:
+        return _validation_loss(packed(replace(state, weights=weights), {}), validation, declaration)
+
+    key = _key(run, codes, state, rows, recipe.method)
+    course = Course(recipe.method, key, rows_of(rows), training.batch_size, recipe.steps, recipe.epoch, measure)
+    on_epoch = watch.on_epoch if watch else None
+    last = loop.train_rows(run, state, _encoded(codes, rows, weighing), looking(course), on_epoch, watch)
     trained, steps = watch.result(last) if watch else last, last.position - state.position
-    package = Package(
-        plan=plan,
-        preprocessing=codes,
-        weights=network.named(plan, np.asarray(trained.weights)),
-        state=optimizer.state_to_arrays(trained.optimizer),
-        position=trained.position,
-        manifest=_manifest(recipe, training.seed, steps) | ({"watched": watch.to_json()} if watch else {}),
-        trained_rows=np.empty(0, np.uint64),
-    )
-    return package, steps
+    manifest = _manifest(recipe, training.seed, steps) | ({"watched": watch.to_json()} if watch else {})
+    return packed(trained, manifest), steps
+
+
+def _encoded(codes: Preprocessing, rows: Columns, weighing: NDArray[np.float32] | None) -> Rows:
+    if isinstance(rows, Blocks):
+        return Streamed(rows, codes, weighing)
+    targets = codes.encode_outputs(rows)
+    return Held(codes.encode_inputs(rows), targets if weighing is None else targets * weighing[None, :])
+
+
+def _sums(codes: Preprocessing, rows: Columns) -> NDArray[np.float64]:
+    """The sum of each target over all rows: of classes, how many rows have each. Numbers are not summed up."""
+    if not any(isinstance(field, Categorical) for field in codes.outputs):
+        return np.zeros(codes.output_width)
+    sums = [codes.encode_outputs(block).sum(axis=0, dtype=np.float64) for block in blocks_of(rows)]
+    return np.asarray(np.sum(sums, axis=0))
 
 
 def _watch(
     recipe: _Recipe, run: loop.Run, codes: Preprocessing, rows: Columns, weighing: NDArray[np.float32] | None
 ) -> Watch | None:
     """Who looks at the validation rows after each epoch; nobody where nothing depends on them, or there are none."""
-    rows = answerable(codes, rows)
-    if not is_watched(recipe.early, recipe.schedule) or not _length(rows):
+    if not is_watched(recipe.early, recipe.schedule) or not rows_of(rows := answerable(codes, rows)):
         return None
-    targets = codes.encode_outputs(rows)
+    targets = np.concatenate([codes.encode_outputs(block) for block in blocks_of(rows)])
     targets = targets if weighing is None else targets * weighing[None, :]
-    return Watch(run, recipe.early, codes.encode_inputs(rows), targets)
+    held = [codes.encode_inputs(rows)] if not isinstance(rows, Blocks) else None
+    inputs = partial(iter, held) if held else lambda: map(codes.encode_inputs, blocks_of(rows))
+    return Watch(run, recipe.early, inputs, targets)
+
+
+def _key(run: loop.Run, codes: Preprocessing, state: loop.State, rows: Columns, method: str) -> str:
+    """Over all that the outcome of a run follows from but the values of the rows, of which the statistics are part."""
+    settings = {
+        "batch_size": run.batch_size, "codes": codes.to_json(), "epoch": run.epoch, "loss": repr(run.loss),
+        "method": method,
+        "made_by": _made_by(), "network": plans.to_json(run.plan), "optimizer": run.optimizer.model_dump(),
+        "position": state.position, "schedule": run.schedule.model_dump(), "seed": run.seed,
+        "sizes": sizes_of(rows), "steps": run.steps,
+    }  # fmt: skip
+    start = hashlib.sha256(np.asarray(state.weights).tobytes())
+    for _, array in sorted(optimizer.state_to_arrays(state.optimizer).items()):
+        start.update(array.tobytes())
+    return digest({**settings, "start": start.hexdigest()})
+
+
+def _nobody(course: Course) -> loop.Onlookers:
+    return loop.Onlookers()
 
 
 def _plan_of(declaration: Declaration, codes: Preprocessing) -> Plan:
@@ -225,7 +305,7 @@ def _plan_of(declaration: Declaration, codes: Preprocessing) -> Plan:
 def _restore(package: Package, recipe: _Recipe) -> loop.State:
     """Weights, optimiser state and position of a package; another optimiser starts with a state of its own."""
     weights = network.vector(package.plan, package.weights)
-    fresh = optimizer.direction(recipe.optimizer).init(weights)
+    fresh = optimizer.direction(recipe.optimizer, network.weight_shapes(package.plan)).init(weights)
     same = package.manifest.get("optimizer") == recipe.optimizer.name and optimizer.fits(fresh, package.state)
     state = optimizer.state_from_arrays(fresh, package.state) if same else fresh
     return loop.State(weights, state, package.position)
@@ -233,9 +313,8 @@ def _restore(package: Package, recipe: _Recipe) -> loop.State:
 
 def _manifest(recipe: _Recipe, seed: int, steps: int) -> dict[str, Any]:
     """What made a package: without times, so that the same training gives the same bytes."""
-    made_by = {name: version(name) for name in ("gitdata", "jax", "jaxlib", "flax", "optax", "numpy")}
     return {
-        "made_by": made_by,
+        "made_by": _made_by(),
         "method": recipe.method,
         "optimizer": recipe.optimizer.name,
         "seed": seed,
@@ -243,14 +322,14 @@ def _manifest(recipe: _Recipe, seed: int, steps: int) -> dict[str, Any]:
     }
 
 
+def _made_by() -> dict[str, str]:
+    return {name: version(name) for name in ("gitdata", "jax", "jaxlib", "flax", "optax", "numpy")}
+
+
 def _validation_loss(package: Package | None, rows: Columns, declaration: Declaration) -> float | None:
-    if package is None or not _length(rows) or not gate.comparable(package, declaration, rows):
+    if package is None or not rows_of(rows) or not gate.comparable(package, declaration, rows):
         return None
     return gate.mean_loss(gate.row_losses(package, rows, declaration), declaration)
-
-
-def _length(rows: Columns) -> int:
-    return len(next(iter(rows.values()))) if rows else 0
 
 
 def _loss_of(tried: tuple[Rung, Package, Columns]) -> float:

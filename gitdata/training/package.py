@@ -19,6 +19,7 @@ from gitdata.training.architecture import notation
 from gitdata.training.architecture import plan as plans
 from gitdata.training.architecture.layers import Misfit
 from gitdata.training.architecture.plan import Plan
+from gitdata.training.blocks import blocks_of
 from gitdata.training.preprocessing import Preprocessing
 
 FORMAT = 2
@@ -103,8 +104,8 @@ def predict(package: Package, columns: Columns) -> dict[str, NDArray[Any]]:
 
 def raw_outputs(package: Package, columns: Columns) -> NDArray[np.float32]:
     """The network's own outputs, shape (rows, output width): standardised values, or logits."""
-    inputs = package.preprocessing.encode_inputs(columns)
-    return network.forward(package.plan, network.vector(package.plan, package.weights), inputs)
+    weights, encode = network.vector(package.plan, package.weights), package.preprocessing.encode_inputs
+    return np.concatenate([network.forward(package.plan, weights, encode(block)) for block in blocks_of(columns)])
 
 
 def _plan_of(document: Any, preprocessing: Preprocessing) -> Plan:

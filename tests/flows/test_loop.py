@@ -98,8 +98,8 @@ def test_finetune_reads_no_train_blob_of_a_seen_extension(world: World) -> None:
     refused = world.server.gitdata("train", "lattice", "--method", "rehearse", code=4)
     assert train_blobs(world, base)[0] in refused.err
     done = world.server.gitdata("train", "lattice", "--json")
-    assert done.records[0]["method"] == "finetune"
-    assert done.records[0]["unseen"] == [id]
+    assert done.records[-1]["method"] == "finetune"
+    assert done.records[-1]["unseen"] == [id]
 
 
 @pytest.mark.slow
@@ -178,7 +178,7 @@ def test_training_away_from_the_deployment_branch_is_an_experiment_and_its_merge
     extend(world, "side", 30, 38)
     world.clone.push("origin", "side")
     world.server.wait()
-    done = world.server.gitdata("train", "lattice", "--at", "side", "--json").records[0]
+    done = world.server.gitdata("train", "lattice", "--at", "side", "--json").records[-1]
     assert (done["verdict"], done["champion"]) == ("experiment", False)
     assert world.server.ledger()[0]["id"] == champion["id"]
     world.clone.git("checkout", "--quiet", "main")
@@ -201,7 +201,7 @@ def test_test_rows_alone_measure_and_do_not_train(world: World) -> None:
     assert [v["id"] for v in after] == [v["id"] for v in before]
     assert after[0]["metrics"] != before[0]["metrics"]
     assert world.clone.repo.work_tree_snapshot().chain("lattice").extensions
-    assert world.server.gitdata("train", "lattice", "--json").records[0]["action"] == "nothing"
+    assert world.server.gitdata("train", "lattice", "--json").records[-1]["action"] == "nothing"
 
 
 def test_without_test_rows_a_version_waits_and_is_gated_when_they_come(world: World) -> None:
@@ -243,7 +243,7 @@ def test_a_person_goes_back_and_no_wake_up_undoes_it(world: World) -> None:
     world.clone.gitdata("promote", "lattice@2")
     world.clone.gitdata("promote", "lattice@1", "-m", "version 2 misbehaves")
     assert [v["champion"] for v in world.server.ledger()] == [True, False]
-    assert world.server.gitdata("train", "lattice", "--json").records[0]["action"] == "nothing"
+    assert world.server.gitdata("train", "lattice", "--json").records[-1]["action"] == "nothing"
     assert [v["champion"] for v in world.server.ledger()] == [True, False]
 
 
@@ -261,11 +261,11 @@ def test_without_a_server_training_is_local(world: World) -> None:
     world.clone.declare()
     world.clone.gitdata("add", "lattice", world.lattice("base", 0, 20), "--test", "0.2")
     world.clone.commit()
-    assert world.clone.gitdata("train", "lattice", "--json").records[0]["champion"]
-    assert world.clone.gitdata("train", "lattice", "--json").records[0]["action"] == "nothing"
+    assert world.clone.gitdata("train", "lattice", "--json").records[-1]["champion"]
+    assert world.clone.gitdata("train", "lattice", "--json").records[-1]["action"] == "nothing"
     assert world.clone.git("rev-parse", "--verify", "refs/heads/gitdata/models")
     extend(world, "e", 20, 24)
-    dry = world.clone.gitdata("train", "lattice", "--dry-run", "--json").records[0]
+    dry = world.clone.gitdata("train", "lattice", "--dry-run", "--json").records[-1]
     assert (dry["action"], len(world.clone.gitdata("models", "--json").records)) == ("train", 1)
 
 
@@ -274,11 +274,11 @@ def test_a_training_clone_publishes_to_the_server(world: World) -> None:
     world.clone.gitdata("add", "lattice", world.lattice("base", 0, 20), "--test", "0.2")
     world.clone.commit()
     world.clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
-    assert world.clone.gitdata("train", "lattice", "--json").records[0]["champion"]
+    assert world.clone.gitdata("train", "lattice", "--json").records[-1]["champion"]
     assert world.server.ledger()[0]["champion"]
     assert world.clone.git("for-each-ref", "refs/heads/gitdata") == ""
     extend(world, "unpushed", 20, 26)
-    assert world.clone.gitdata("train", "lattice", "--json").records[0]["verdict"] == "experiment"
+    assert world.clone.gitdata("train", "lattice", "--json").records[-1]["verdict"] == "experiment"
 
 
 def test_pushes_during_a_training_are_not_missed(world: World) -> None:
@@ -295,7 +295,7 @@ def test_pushes_during_a_training_are_not_missed(world: World) -> None:
     added = [id for v in world.server.ledger() for id in v["added"]]
     assert len(added) == len(set(added)) == 4 or world.server.ledger()[-1]["verdict"] == "refused"
     assert set(ids) <= set(added)
-    assert world.server.gitdata("train", "lattice", "--json").records[0]["action"] == "nothing"
+    assert world.server.gitdata("train", "lattice", "--json").records[-1]["action"] == "nothing"
 
 
 def test_a_person_who_rejected_a_version_is_not_overruled(world: World) -> None:
@@ -320,7 +320,7 @@ def test_a_person_who_rejected_a_version_is_not_overruled(world: World) -> None:
     world.server.wait()
     versions = {v["number"]: v for v in world.server.ledger()}
     assert (versions[2]["verdict"], versions[2]["who"], versions[2]["champion"]) == ("rejected", "alice", False)
-    assert world.server.gitdata("train", "lattice", "--json").records[0]["action"] == "nothing"
+    assert world.server.gitdata("train", "lattice", "--json").records[-1]["action"] == "nothing"
 
 
 def test_training_at_an_older_commit_is_an_experiment(world: World) -> None:
@@ -329,5 +329,5 @@ def test_training_at_an_older_commit_is_an_experiment(world: World) -> None:
     world.clone.declare(**{"tolerance = 0.02": "tolerance = 5"})
     world.clone.commit("another tolerance")
     world.clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
-    done = world.server.gitdata("train", "lattice", "--at", "main~1", "--json").records[0]
+    done = world.server.gitdata("train", "lattice", "--at", "main~1", "--json").records[-1]
     assert (done["verdict"], done["champion"]) == ("experiment", False)

@@ -47,7 +47,7 @@ def test_after_a_rollback_nothing_is_restored_from_what_descends_from_it(world: 
     clone.gitdata("rollback", "lattice", "-m", "2 is bad")
     assert verdicts(clone) == {1: ("accepted", True), 2: ("rolled back", False), 3: ("waiting", False)}
     grow(world, 28)
-    record = clone.gitdata("train", "lattice", "--json").records[0]
+    record = clone.gitdata("train", "lattice", "--json").records[-1]
     assert record["verdict"] in ("waiting", "refused", "undecided")  # judged at the tip, not an experiment
     (latest,) = [v for v in clone.gitdata("models", "--json").records if v["number"] == 4]
     (first,) = [v for v in clone.gitdata("models", "--json").records if v["number"] == 1]
@@ -65,7 +65,7 @@ def test_a_person_who_promotes_a_descendant_owns_the_line_again(world: World) ->
     clone.gitdata("rollback", "lattice")
     clone.gitdata("promote", "lattice@3", "-m", "this one is fine")
     grow(world, 28)
-    assert clone.gitdata("train", "lattice", "--json").records[0]["verdict"] != "experiment"
+    assert clone.gitdata("train", "lattice", "--json").records[-1]["verdict"] != "experiment"
     versions = {v["number"]: v for v in clone.gitdata("models", "--json").records}
     assert versions[4]["parent"] == versions[3]["id"]
 

@@ -127,7 +127,7 @@ def test_a_cherry_picked_extension_teaches_nothing_twice(world: World) -> None:
     clone.gitdata("extend", "lattice", world.lattice("same-rows", 8, 10), "-m", "main")
     clone.gitdata("train", "lattice")
     clone.git("merge", "--quiet", "--no-edit", "side")
-    record = clone.gitdata("train", "lattice", "--json").records[0]
+    record = clone.gitdata("train", "lattice", "--json").records[-1]
     assert len(record["unseen"]) == 1
     assert [(rung["method"], rung["steps"], rung["rows_read"]) for rung in record["rungs"]] == [("finetune", 0, 0)]
     assert clone.gitdata("pending", "--json").records[0]["unseen"] == []

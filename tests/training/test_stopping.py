@@ -11,12 +11,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gitdata.training import loop
+from gitdata.training import feed, loop
 from gitdata.training.architecture import notation
 from gitdata.training.architecture.plan import Input, Output, Plan
 from gitdata.training.declaration import Declaration
 from gitdata.training.methods import TrainingData, climb
 from gitdata.training.settings import EarlyStopping, Optimizer, Schedule
+from gitdata.training.shuffle import Held
 from gitdata.training.stopping import Watched, after_epoch, is_watched
 
 Columns = dict[str, np.ndarray]
@@ -86,10 +87,10 @@ def run(declared: Optimizer, steps: int, epoch: int, batch_size: int = 40) -> lo
 
 @pytest.mark.parametrize(("steps", "epoch"), [(40, 5), (300, 150), (7, 7), (9, 20), (640, 128)])
 def test_an_epoch_ends_where_a_chunk_does(steps: int, epoch: int) -> None:
-    length = loop.chunk_length(epoch)
-    cuts = list(loop._cuts(steps, length, epoch))
+    chunks = feed.chunks(Held(X, Y), feed.Order(8, 0, 0), 0, steps, cut=epoch)
+    cuts = [(chunk.first, chunk.count) for chunk in chunks]
     assert sum(count for _, count in cuts) == steps
-    assert all(0 < count <= length <= loop.CHUNK for _, count in cuts)
+    assert all(0 < count <= feed.STEPS for _, count in cuts)
     ends = {first + count for first, count in cuts}
     assert ends >= set(range(epoch, steps + 1, epoch)) | {steps}
 
@@ -106,7 +107,7 @@ def test_looking_at_epochs_changes_no_step() -> None:
     watched = loop.train(settings, loop.start(PLAN, adam, 0), X, Y, on_epoch=look)
     alone = loop.train(settings, loop.start(PLAN, adam, 0), X, Y)
     assert seen == list(range(5, 51, 5))
-    np.testing.assert_allclose(watched.weights, alone.weights, atol=1e-6)
+    assert (np.asarray(watched.weights) == np.asarray(alone.weights)).all()
 
 
 def test_a_factor_multiplies_the_rates_of_the_next_epoch_and_zero_ends_the_run() -> None:

@@ -37,7 +37,10 @@ def fit(found: Table, schema: Schema, without_dtype: Container[str]) -> Table:
             "Give it the fields, dtypes and units of the dataset, or start another with `gitdata add`.",
         )
     fitted = inherit(schema, Schema(fields))
-    return replace(found, schema=fitted, scan=_Cast(found, fitted) if wanted else found.scan)
+    if not wanted:
+        return replace(found, schema=fitted)
+    cast = _Cast(found, fitted)
+    return replace(found, schema=fitted, scan=cast, scan_from=cast.starting_at if found.scan_from else None)
 
 
 def _may_become(field: Field, ours: Field, is_free: bool) -> bool:
@@ -56,8 +59,14 @@ class _Cast:
         self.dtypes = {field.name: field.dtype for field in schema.fields}
 
     def __call__(self, rows_at_once: int) -> Iterator[Columns]:
-        start = 0
-        for columns in self.found.scan(rows_at_once):
+        return self._cast_all(self.found.scan(rows_at_once), 0)
+
+    def starting_at(self, rows_at_once: int, first: int) -> Iterator[Columns]:
+        assert self.found.scan_from is not None
+        return self._cast_all(self.found.scan_from(rows_at_once, first), first)
+
+    def _cast_all(self, blocks: Iterator[Columns], start: int) -> Iterator[Columns]:
+        for columns in blocks:
             yield {name: self._cast(name, array, start) for name, array in columns.items()}
             start += len(next(iter(columns.values())))
 

@@ -140,4 +140,4 @@ def with_fields(table: Table, more: Columns) -> Table:
             rows = len(next(iter(columns.values())))
             yield columns | {name: np.repeat(column, rows, axis=0) for name, column in more.items()}
 
-    return replace(table, schema=Schema(tuple(fields)), scan=scan)
+    return replace(table, schema=Schema(tuple(fields)), scan=scan, scan_from=None)

@@ -30,12 +30,16 @@ _TEXT_BYTES = 32  # what a short text takes
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """The rows of a file. `scan(n)` gives them in order, at most `n` at a time; reading raises Mendable."""
+    """The rows of a file. `scan(n)` gives them in order, at most `n` at a time; reading raises Mendable.
+
+    `scan_from(n, row)`: the same from a row on, of a file that can be entered anywhere without reading what is before.
+    """
 
     path: Path
     schema: Schema
     rows: int
     scan: Callable[[int], Iterator[Columns]]
+    scan_from: Callable[[int, int], Iterator[Columns]] | None = None
 
     def blocks(self, bytes_at_once: int = BLOCK_BYTES) -> Iterator[Columns]:
         """The columns of some rows at a time, in order; together all rows."""

@@ -44,13 +44,14 @@ def open_table(path: Path, schema: Schema) -> Table:
         require_room(f"The table in '{path}'", sum(dataset.nbytes for dataset in datasets.values()))
         rows = one_length({name: len(dataset) for name, dataset in datasets.items()}, path, "data set")
     known = Schema(tuple(fields))
-    return Table(path, known, rows, partial(_scan, path, known, rows))
+    scan = partial(_scan, path, known, rows)
+    return Table(path, known, rows, scan, scan)
 
 
-def _scan(path: Path, schema: Schema, rows: int, rows_at_once: int) -> Iterator[Columns]:
+def _scan(path: Path, schema: Schema, rows: int, rows_at_once: int, first: int = 0) -> Iterator[Columns]:
     with _open(path) as file:
         datasets = dict(_datasets(file, path))
-        for start in range(0, rows, rows_at_once):
+        for start in range(first, rows, rows_at_once):
             part = slice(start, min(start + rows_at_once, rows))
             yield {name: _values(dataset, part, schema.field(name), path) for name, dataset in datasets.items()}
 

@@ -145,10 +145,16 @@ class Binary(Categorical):
 FieldCode = Numeric | Categorical
 
 
+def is_categorical(declaration: Declaration, columns: Columns, name: str) -> bool:
+    """Whether a field stands for categories or classes: as declared, or as its loss has it, or since it is text."""
+    if name in declaration.data.outputs:
+        return declaration.kind_of(name) != "numbers"
+    return column_of(columns, name).dtype.kind in "OUT" or declaration.data.is_categorical(name)
+
+
 def fit_input(declaration: Declaration, columns: Columns, name: str) -> FieldCode:
     """How an input is coded, from its values. Raises Mendable where it does not serve."""
-    text = column_of(columns, name).dtype.kind in "OUT"
-    if text or declaration.data.is_categorical(name):
+    if is_categorical(declaration, columns, name):
         return _fit_categories(columns, name, coded=declaration.data.encoding_of(name) == "codes")
     return _fit_numeric(declaration, columns, name)
 

@@ -94,7 +94,7 @@ def most_of(dtype: np.dtype[Any]) -> float | None:
 def _standard(values: Values, shape: tuple[int, ...]) -> Statistics:
     """To mean 0 and variance 1."""
     mean = values.mean(axis=0)
-    return mean, _not_zero(values.std(axis=0), mean)
+    return mean, divisor(values.std(axis=0), mean)
 
 
 def _channels(values: Values, shape: tuple[int, ...]) -> Statistics:
@@ -108,14 +108,14 @@ def _channels(values: Values, shape: tuple[int, ...]) -> Statistics:
 def _minmax(values: Values, shape: tuple[int, ...]) -> Statistics:
     """From the smallest number to the largest as 0 to 1."""
     low = values.min(axis=0)
-    return low, _not_zero(values.max(axis=0) - low, low)
+    return low, divisor(values.max(axis=0) - low, low)
 
 
 def _robust(values: Values, shape: tuple[int, ...]) -> Statistics:
     """By median and interquartile range, which a few wild values do not move; as `standard` for a normal field."""
     low, median, high = np.quantile(values, [0.25, 0.5, 0.75], axis=0)
     spread = np.where(high > low, (high - low) / 1.349, values.std(axis=0))
-    return median, _not_zero(spread, median)
+    return median, divisor(spread, median)
 
 
 def _none(values: Values, shape: tuple[int, ...]) -> Statistics:
@@ -123,7 +123,7 @@ def _none(values: Values, shape: tuple[int, ...]) -> Statistics:
     return np.zeros(values.shape[1]), np.ones(values.shape[1])
 
 
-def _not_zero(scale: Values, offset: Values) -> Values:
+def divisor(scale: Values, offset: Values) -> Values:
     """1 where a field is constant but for rounding."""
     return np.where(scale <= 1e-12 * np.maximum(1.0, np.abs(offset)), 1.0, scale)
 

@@ -1,0 +1,116 @@
+"""A run that is killed, and begun again, ends with the same weights bit for bit."""
+
+from __future__ import annotations
+
+import random
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gitdata.training.checkpoint import Checkpoint, Saved
+
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+import numpy as np
+from gitdata.training.environment import prepare
+prepare(Path(os.environ["GITDATA_COMPILE_CACHE"]))
+from gitdata.training import loop
+from gitdata.training.architecture import notation
+from gitdata.training.architecture.plan import Input, Output, Plan
+from gitdata.training.blocks import Blocks, Strand
+from gitdata.training.checkpoint import Checkpoint
+from gitdata.training.declaration import Optimizer, Schedule
+from gitdata.training.preprocessing import Numeric, Preprocessing
+from gitdata.training.shuffle import Held, Streamed
+
+folder, streamed, dies_after = Path(sys.argv[1]), sys.argv[2] == "streamed", int(sys.argv[3])
+layers = notation.read([{"dense": 8}, "batch_norm", "relu", {"dropout": 0.2}, {"dense": "outputs"}], {})
+plan, adam = Plan((Input("x", (3,)),), (Output("y", 1),), layers), Optimizer(learning_rate=0.01)
+x = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
+columns = {"x": x, "y": x[:, 0]}
+
+def read(first):
+    def blocks():
+        for at in (first, first + 50):
+            yield {name: column[at : at + 50] for name, column in columns.items()}
+    return blocks
+
+rows = Held(x, x[:, :1])
+if streamed:
+    codes = Preprocessing(
+        (Numeric("x", "none", (3,), (0.0,) * 3, (1.0,) * 3),), (Numeric("y", "none", (), (0.0,), (1.0,)),)
+    )
+    strands = tuple(Strand((50, 50), read(first)) for first in range(0, 500, 100))
+    rows = Streamed(Blocks(("x", "y"), strands), codes, window_bytes=16 * 120)
+checkpoint = Checkpoint(folder / "run.checkpoint", "key", 0.0, lambda text: print(text, file=sys.stderr))
+chunks = iter(range(1, 10**6))
+
+def count(first, losses):
+    if next(chunks) == dies_after:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+run = loop.Run(plan, "mse", adam, Schedule(name="cosine"), 16, 1500, 7)
+trained = loop.train_rows(run, loop.start(plan, adam, 7), rows, loop.Onlookers(count, None, checkpoint))
+sys.stdout.buffer.write(np.asarray(trained.weights).tobytes() + np.asarray(trained.optimizer.mu).tobytes())
+"""
+
+
+def train(folder: Path, rows: str, dies_after: int = 0) -> subprocess.CompletedProcess[bytes]:
+    return subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(folder), rows, str(dies_after)], capture_output=True, check=False
+    )
+
+
+@pytest.mark.parametrize("rows", ["held", "streamed"])
+def test_a_killed_run_ends_with_the_same_weights(rows: str, tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    undisturbed = train(tmp_path / "one", rows)
+    assert undisturbed.returncode == 0, undisturbed.stderr.decode()
+    killed = train(tmp_path / "other", rows, dies_after=random.randint(2, 11))
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    went_on = train(tmp_path / "other", rows)
+    assert b"Going on after step" in went_on.stderr
+    assert went_on.stdout == undisturbed.stdout
+    assert len(went_on.stdout) > 100
+
+
+def checkpoint(path: Path, key: str = "key") -> tuple[Checkpoint, list[str]]:
+    said: list[str] = []
+    return Checkpoint(path, key, 0.0, said.append), said
+
+
+def test_a_checkpoint_is_read_by_its_own_run_alone(tmp_path: Path) -> None:
+    path = tmp_path / "state" / "a.checkpoint"
+    ours, said = checkpoint(path)
+    assert ours.read() is None
+    assert said == []
+    ours.write(Saved(256, {"weights": np.arange(5, dtype=np.float32), "optimizer.count": np.array(3)}, 1.5))
+    found = ours.read()
+    assert found is not None
+    assert (found.steps, found.seconds) == (256, 1.5)
+    assert found.arrays["weights"].tolist() == [0, 1, 2, 3, 4]
+    assert found.arrays["optimizer.count"].shape == ()
+    other, words = checkpoint(path, "another key")
+    assert other.read() is None
+    assert len(words) == 1
+    ours.remove()
+    ours.remove()
+    assert ours.read() is None
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "a bit", "text"])
+def test_a_damaged_checkpoint_is_ignored_with_a_word(damage: str, tmp_path: Path) -> None:
+    ours, said = checkpoint(tmp_path / "a.checkpoint")
+    ours.write(Saved(256, {"weights": np.arange(500, dtype=np.float32)}, 1.5))
+    content = bytearray(ours.path.read_bytes())
+    content[-7] ^= 4
+    changed = {"cut": ours.path.read_bytes()[:-1], "empty": b"", "a bit": bytes(content), "text": b"hello"}
+    ours.path.write_bytes(changed[damage])
+    assert ours.read() is None
+    assert "damaged" in said[0]

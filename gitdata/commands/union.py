@@ -98,6 +98,8 @@ def _masks(repo: Repo, chain: Chain, members: Sequence[Extension], split: str) -
     indexed = {e.id: e for e in members if any(a.path.endswith(f"/{ROW_INDEX}") for a in e.sidecars)}
     groups = union.parallel(order, parents, indexed.keys())
     needed = [indexed[id] for group in groups for id in group]
+    if not needed:
+        return {}
     fetch_listings(repo, needed)
     found = row_indexes(repo, needed)
     return union.keep_masks(order, parents, {e.id: _of_split(repo, e, split, found[e.id]) for e in needed})

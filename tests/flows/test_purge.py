@@ -12,6 +12,7 @@ from world import Clone, Place, World, fingerprint
 from gitdata.commands import packs
 from gitdata.commands.prune import GRACE
 from gitdata.commands.rowsource import RowSource
+from gitdata.commands.union import row_indexes
 
 
 @pytest.fixture
@@ -94,8 +95,9 @@ def read_all(place: Place) -> None:
     """Read the rows and the row indexes of every extension, live or not."""
     chain = place.repo.work_tree_snapshot().chain("lattice")
     everything = chain.ordered(chain.extensions)
-    RowSource(place.repo, (), ()).rows(everything, "train")
-    packs.row_indexes(place.repo, everything)
+    source = RowSource(place.repo, (), ())
+    source.rows(source.parts(chain, chain.extensions, "train"))
+    row_indexes(place.repo, everything)
 
 
 def test_what_was_read_out_of_purged_files_goes_too(retracted: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,7 +117,8 @@ def test_what_was_read_out_of_purged_files_goes_too(retracted: World, monkeypatc
     colleague.gitdata("prune")
     assert not packs.packs_of(colleague.repo).folder.exists()
     chain = colleague.repo.work_tree_snapshot().chain("lattice")
-    RowSource(colleague.repo, (), ()).rows(chain.ordered(chain.live), "train")
+    source = RowSource(colleague.repo, (), ())
+    source.rows(source.parts(chain, chain.live, "train"))
     colleague.gitdata("prune")  # what holds nothing that was purged stays
     assert list(packs.packs_of(colleague.repo).folder.iterdir())
 

@@ -187,6 +187,7 @@ def _record(repo: Repo, request: Request, chain: Chain, made: _Made, old: Overwr
         extension.id,
         {
             "dataset": extension.dataset,
+            "deduplicated": request.dedupe,
             "grown": made.growth and made.growth.record(),
             "known_rows": made.known_rows,
             "leaks": dict(made.leaks),

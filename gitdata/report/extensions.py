@@ -23,6 +23,9 @@ def extension_text(record: Record) -> list[str]:
     lines = [f"{name}: {rows_text(record['rows'])}; {parents}", *_grown(record["grown"])]
     lines += _leaks(record["leaks"])
     lines += _repeated(record["known_rows"], left_out=record["deduplicated"])
+    if others := record["compared_also"]:
+        more = f" and {len(others) - 6} more" if len(others) > 6 else ""
+        lines.append(f"Rows that differ only in {', '.join(others[:6])}{more} are not taken for the same.")
     lines += [f"The columns of '{name}' stand in another order; fields go by name." for name in record["reordered"]]
     if not sum(record["rows"].values()):
         lines.append("No format is known for its files: they are kept as they are, and nothing is trained on them.")

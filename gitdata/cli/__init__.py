@@ -93,7 +93,10 @@ def _give_up_full_stdout() -> None:
 
 
 def _explain(error: GitdataError) -> int:
-    print(printable(f"gitdata: {error.message}"), file=sys.stderr)
+    first, *more = error.message.splitlines() or [""]
+    print(printable(f"gitdata: {first}"), file=sys.stderr)
+    for line in more:
+        print(printable(f"         {line}"), file=sys.stderr)
     if error.next_step:
         print(printable(f"         {error.next_step}"), file=sys.stderr)
     return error.exit_code

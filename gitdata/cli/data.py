@@ -287,12 +287,13 @@ def checkout(
     reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")],
     split: Splits = None,
     union: Annotated[
-        Path | None, typer.Option("--union", metavar="OUT", help="One file or folder that shows all rows instead.")
+        Path | None,
+        typer.Option("--union", metavar="OUT", help="HDF5, Parquet, CSV, or a folder that shows all rows instead."),
     ] = None,
-    copy: Annotated[bool, typer.Option("--copy", help="With --union: a plain file that holds them.")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="With --union: plain files that hold them.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Put the files of a closure beside their pointers. With --union: one HDF5, Parquet or CSV that shows them."""
+    """Put the files of a closure beside their pointers. With --union: one file or folder that shows them."""
     from gitdata.commands.sync import checkout as run
 
     if union is not None:

@@ -50,7 +50,8 @@ if TYPE_CHECKING:
 class _Made:
     """An extension and its pointer; what its rows are beside those of the dataset. `path` None: nothing was to do.
 
-    `reordered`: the files with columns in another order.
+    `reordered`: the files with columns in another order. `compared_also`: the fields that are neither input nor output,
+    and by which rows differ nevertheless, where somebody asked for no row twice.
     """
 
     extension: Extension
@@ -59,6 +60,7 @@ class _Made:
     leaks: Mapping[str, int] = field(default_factory=dict)
     growth: Growth | None = None
     reordered: Sequence[str] = ()
+    compared_also: Sequence[str] = ()
 
 
 def add(repo: Repo, request: Request, say: Say = silent) -> Record:
@@ -143,7 +145,15 @@ def _make(
     say(f"Storing {len(stored)} file{'s' * (len(stored) != 1)}.")
     extension = store(repo, draft, parts, stored, source)
     path = _write_pointer(repo, extension, request.message, old)
-    return _Made(extension, path, overlap, leaks, growth, reordered(repo, chain, before, parts))
+    others = _compared_also(request, draft.schema)
+    return _Made(extension, path, overlap, leaks, growth, reordered(repo, chain, before, parts), others)
+
+
+def _compared_also(request: Request, schema: Schema | None) -> tuple[str, ...]:
+    """The fields besides declared inputs and outputs that --dedupe went by, since row indexes are over all fields."""
+    if not (request.dedupe and request.inputs and request.outputs and schema):
+        return ()
+    return tuple(name for name in schema.names if name not in (*request.inputs, *request.outputs))
 
 
 def _finish_or_refuse(repo: Repo, request: Request, same: Extension, old: Overwritten, *, was_lost: bool) -> Path:
@@ -187,6 +197,7 @@ def _record(repo: Repo, request: Request, chain: Chain, made: _Made, old: Overwr
         extension.id,
         {
             "dataset": extension.dataset,
+            "deduplicated": request.dedupe,
             "grown": made.growth and made.growth.record(),
             "known_rows": made.known_rows,
             "leaks": dict(made.leaks),
@@ -199,6 +210,7 @@ def _record(repo: Repo, request: Request, chain: Chain, made: _Made, old: Overwr
             "seen_by": list(old.seen_by),
             "version": extension.version,
             "committed": request.message is not None,
+            "compared_also": list(made.compared_also),
         },
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -21,11 +22,10 @@ def extension_text(record: Record) -> list[str]:
     done = "committed" if record["committed"] else "staged"
     lines = [f"{name}: {rows_text(record['rows'])}; {parents}", *_grown(record["grown"])]
     lines += _leaks(record["leaks"])
-    if record["known_rows"]:
-        lines.append(
-            f"{plural(record['known_rows'], 'row')} stood in the dataset before or repeat here "
-            "(--dedupe leaves such rows out)"
-        )
+    lines += _repeated(record["known_rows"], left_out=record["deduplicated"])
+    if others := record["compared_also"]:
+        more = f" and {len(others) - 6} more" if len(others) > 6 else ""
+        lines.append(f"Rows that differ only in {', '.join(others[:6])}{more} are not taken for the same.")
     lines += [f"The columns of '{name}' stand in another order; fields go by name." for name in record["reordered"]]
     if not sum(record["rows"].values()):
         lines.append("No format is known for its files: they are kept as they are, and nothing is trained on them.")
@@ -45,7 +45,17 @@ def _grown(grown: Mapping[str, Any] | None) -> list[str]:
 
     correction = correction_lines(grown["correction"]) if grown["correction"] else []
     how = "by its first bytes" if grown["by"] == "bytes" else "by their digests"
-    return [f"{plural(grown['known_rows'], 'row')} of the file known, {how}", *correction]
+    examples = [f"  {example}" for example in correction[1:]]
+    return [f"{plural(grown['known_rows'], 'row')} of the file known, {how}", *correction[:1], *examples]
+
+
+def _repeated(count: int, *, left_out: bool) -> list[str]:
+    """Rows that are not new."""
+    if not count:
+        return []
+    if left_out:
+        return [f"{plural(count, 'row')} left out: in the dataset before, or repeated here"]
+    return [f"{plural(count, 'row')} in the dataset before, or repeated here (--dedupe leaves such rows out)"]
 
 
 def _leaks(leaks: Mapping[str, int]) -> list[str]:
@@ -82,6 +92,7 @@ def print_graph(records: Sequence[Record]) -> None:
 def log_graph(records: Sequence[Record]) -> list[str]:
     """`gitdata log --graph`: children above their parents; ● is live, ○ a base, × retracted, replaced or lost."""
     newest_first = list(reversed(records))
+    newest_first.sort(key=lambda record: record["state"] != "live")  # what others took the place of is drawn below
     by_stem = {f"{record['version']}-{record.id[:8]}": record.id for record in records}
     parents = {r.id: [by_stem[stem] for stem in r["parents"] if stem in by_stem] for r in newest_first}
     glyphs = {r.id: "×" if r["state"] != "live" else "●" if r["parents"] else "○" for r in records}
@@ -144,7 +155,7 @@ def _about(field: Mapping[str, Any]) -> list[str]:
 def retraction_lines(record: Record) -> list[str]:
     """What `retract` says."""
     what = f"{record['dataset']}@{record['version']} ({record.id[:8]})"
-    done = "is retracted" if record["retracted"] else "is live again"
+    done = "is retracted" if record["retracted"] else "is live again; it was retracted for"
     lines = [f"{what} {done}: {record['reason']}"]
     if record["seen_by"]:
         lines.append(f"seen by {', '.join(record['seen_by'])}")
@@ -158,7 +169,8 @@ def purge_lines(record: Record) -> list[str]:
     done = "would be purged" if record["dry_run"] else "is purged"
     blobs = f"{plural(record['blobs'], 'blob')}, {size_text(record['bytes'])}"
     lines = [f"{what} {done}: {blobs} deleted from {' and '.join(record['places'])}"]
-    lines += [f"  kept: {kept['md5']}, which {kept['needed_by']} has too" for kept in record["kept"]]
+    shared = Counter(kept["needed_by"] for kept in record["kept"])
+    lines += [f"  kept: {plural(count, 'blob')} that {holder} has too" for holder, count in sorted(shared.items())]
     if record["seen_by"]:
         lines.append(f"  still carry traces of it: {', '.join(record['seen_by'])} (weights, statistics, row digests)")
     if record["dry_run"]:

@@ -123,6 +123,18 @@ def test_what_was_read_out_of_purged_files_goes_too(retracted: World, monkeypatc
     assert list(packs.packs_of(colleague.repo).folder.iterdir())
 
 
+def test_a_clone_that_does_not_know_of_a_purge_is_told_where_to_look(retracted: World) -> None:
+    other = retracted.another_clone()
+    retracted.clone.gitdata("purge", "lattice@1.1.0", "-m", "purge it")
+    other.gitdata("extend", "lattice", retracted.lattice("d", 4, 5), "-m", "d")
+    refused = other.push("origin", "HEAD:side", ok=False)
+    assert "blobs of lattice@1.1.0 (" in refused
+    assert "if somebody purged them, `git pull` brings word of it" in refused
+    retracted.clone.push()
+    other.git("pull", "--quiet", "--no-rebase", "--no-edit", "origin", "main")
+    other.push("origin", "HEAD:side")
+
+
 def test_a_file_that_a_live_extension_has_too_is_kept(world: World) -> None:
     clone, same = world.clone, world.lattice("same", 0, 2)
     clone.gitdata("add", "lattice", same, "-m", "a")

@@ -185,3 +185,14 @@ def test_damage_to_one_models_ledger_leaves_the_others_usable(world: World) -> N
     assert "second@1" in clone.gitdata("models", "second").out
     said = clone.gitdata("models", "lattice", code=4).err
     assert verdict.name in said
+
+
+def test_an_experiment_that_is_gated_again_is_said_to_stay_one(tmp_path: Path) -> None:
+    """Nothing was pushed: only test rows changed, and the answer is the one that was recorded."""
+    clone = (world := World.make(tmp_path)).clone
+    clone.declare()
+    clone.gitdata("add", "lattice", world.lattice("base", 0, 4), "-m", "base")
+    clone.commit("model")
+    assert "experiment" in clone.gitdata("train", "lattice").out
+    clone.gitdata("extend", "lattice", "--test", world.lattice("test", 4, 6), "-m", "test rows alone")
+    assert "nothing to do (version 1 stays experiment)" in clone.gitdata("train", "lattice").out

@@ -93,6 +93,16 @@ def test_five_batches_that_overlap_are_reported_and_deduplicated(world: World, s
     assert known == 500 - len(distinct)
 
 
+def test_numbered_runs_are_never_the_same_and_that_is_said(world: World, shared_data: Path) -> None:
+    """The published file numbers its runs, so no row of it stands there twice, whatever inputs and outputs are."""
+    source = shared_data / "crashbox" / "crashbox.csv"
+    roles = ("--inputs", "Thickness,Velocity", "--outputs", "Peak_Impact_Force_KN,Energy_Absorbed_KJ")
+    record = world.clone.gitdata("add", "boxes", source, *roles, "--dedupe", "--json").records[0]
+    assert record["rows"] == {"train": 500}
+    assert {"job", "seed_batch", "Model"} <= set(record["compared_also"])
+    assert not {"Thickness", "Energy_Absorbed_KJ"} & set(record["compared_also"])
+
+
 def test_parents_can_be_named_and_versions_follow(world: World) -> None:
     clone = world.clone
     clone.gitdata("add", "d", world.lattice("a", 0, 1))

@@ -6,6 +6,7 @@ or null, is NaN for a number and the empty text for a text.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -47,6 +48,7 @@ def _read(path: Path, texts: Any) -> Any:
         return json.read_json(path, options, json.ParseOptions(explicit_schema=texts, newlines_in_values=False))
     except pa.ArrowException as error:
         reason = first_line(error).removeprefix("JSON parse error: ")
+        reason = re.sub(r"\.? in row (\d+)", lambda row: f" in row {int(row[1]) + 1}", reason)  # Arrow's first is 0
         raise Mendable(f"'{path}' is not well-formed JSON Lines: {reason}.", "Correct the file.") from error
 
 

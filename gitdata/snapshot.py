@@ -27,6 +27,7 @@ RETRACTED = "retracted"
 LEDGER_BRANCH = "gitdata/models"
 
 _POINTER_PATH = re.compile(r"datasets/(?P<dataset>.+)/(?P<stem>[^/]+)\.dvc")
+_EXTENSION_PATH = re.compile(rf"datasets/.+/(?:{pointer.STEM.pattern})\.dvc")
 _RETRACTION_PATH = re.compile(r"datasets/(?P<dataset>[^/]+)/retracted/(?P<id>[0-9a-f]{64})\.json")
 _DECLARATION_PATH = re.compile(r"models/(?P<model>[^/]+)\.toml")
 
@@ -99,18 +100,22 @@ class Snapshot:
         return f"at commit {self.commit[:8]}" if self.commit else "in the work tree"
 
 
-def snapshot_of(commit: str | None, files: Mapping[str, bytes], search: Search) -> Snapshot:
-    """What `files` (by path) say; `search` finds pointers that are only in history. Raises DataUnavailable."""
+def snapshot_of(
+    commit: str | None, pointers: Mapping[str, Extension], files: Mapping[str, bytes], search: Search
+) -> Snapshot:
+    """What the extensions of pointers, and other files, say, both by path.
+
+    `search` finds pointers that are only in history. Raises DataUnavailable.
+    """
     extensions: dict[str, dict[str, Extension]] = {}
     retracted: dict[str, set[str]] = {}
     declarations: dict[str, str] = {}
     paths: dict[str, str] = {}
+    for path, extension in sorted(pointers.items()):
+        extensions.setdefault(extension.dataset, {})[extension.id] = extension
+        paths[extension.id] = path
     for path, content in sorted(files.items()):
-        if match := _POINTER_PATH.fullmatch(path):
-            if extension := read_pointer(path, content):
-                extensions.setdefault(match["dataset"], {})[extension.id] = extension
-                paths[extension.id] = path
-        elif match := _RETRACTION_PATH.fullmatch(path):
+        if match := _RETRACTION_PATH.fullmatch(path):
             retracted.setdefault(match["dataset"], set()).add(match["id"])
         elif match := _DECLARATION_PATH.fullmatch(path):
             declarations[match["model"]] = _text(content)
@@ -143,6 +148,16 @@ def _chain(dataset: str, known: dict[str, Extension], retracted: frozenset[str],
 def declarations_of(files: Mapping[str, bytes]) -> dict[str, str]:
     """The text of every declared model among files."""
     return {m["model"]: _text(content) for path, content in files.items() if (m := _DECLARATION_PATH.fullmatch(path))}
+
+
+def is_pointer(path: str) -> bool:
+    """Whether a path is one that only the pointer of an extension has."""
+    return _EXTENSION_PATH.fullmatch(path) is not None
+
+
+def belongs(extension: Extension, path: str) -> bool:
+    """Whether `path` is that of an extension's pointer."""
+    return path == f"{DATASETS}/{extension.dataset}/{extension.stem}.dvc"
 
 
 def read_pointer(path: str, content: bytes) -> Extension | None:
@@ -238,6 +253,15 @@ def ledger_of(model: str, files: Mapping[str, bytes]) -> Ledger:
             f"The ledger of model '{model}' is damaged: {error}.",
             f"Look at `git log {LEDGER_BRANCH}` and restore an earlier commit of it.",
         ) from error
+
+
+def work_tree_paths(top: Path) -> list[str]:
+    """Pointers, retractions and declarations in a work tree. Raises DataUnavailable for a link."""
+    paths: list[str] = []
+    for room, suffixes in ((DATASETS, (".dvc", ".json")), (MODELS, (".toml",))):
+        for folder, names in scan(top / room, top):
+            paths += [f"{folder}/{name}" for name in names if name.endswith(suffixes)]
+    return paths
 
 
 def scan(folder: Path, top: Path) -> list[tuple[str, list[str]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gc
 import io
 import os
 import signal
@@ -38,6 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by whoever called us
             setattr(sys, name, open(os.devnull, "w"))  # noqa: PTH123, SIM115  # it lasts as long as we do
+    gc.set_threshold(1_000_000)  # thousands of extensions are no garbage, and looking through them takes long
     signal.signal(signal.SIGTERM, signal.default_int_handler)  # who stops us politely finds nothing half-done
     sys.exit(_run(arguments))
 

@@ -27,6 +27,9 @@ ORDER = (
 )  # fmt: skip
 
 
+_ENCODER = json.JSONEncoder(sort_keys=True, ensure_ascii=False)  # made once: records may be thousands
+
+
 class _InOrder(typer.core.TyperGroup):
     def list_commands(self, context: Any) -> list[str]:
         return sorted(self.commands, key=lambda name: (name not in ORDER, ORDER.index(name) if name in ORDER else 0))
@@ -84,15 +87,16 @@ def print_lines(lines: Sequence[str]) -> None:
 def show_records(records: Sequence[Record], as_json: bool, for_people: Callable[[], None]) -> None:
     """Print records as JSON, one a line, or let `for_people` print them."""
     if as_json:
-        for record in records:
-            print(harmless_json(record.to_json()))
+        sys.stdout.write("".join(f"{harmless_json(record.to_json())}\n" for record in records))
     else:
         for_people()
 
 
 def harmless_json(value: Any) -> str:
     """One line of JSON in which whatever a terminal would obey is escaped."""
-    text = json.dumps(value, sort_keys=True, ensure_ascii=False)
+    text = _ENCODER.encode(value)
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in text)
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from gitdata.commands.judge import rounded_all
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.rowsource import RowSource, schema_of
-from gitdata.commands.union import Part, fetch_indexes, row_index, union_parts
+from gitdata.commands.union import Part, fetch_listings, row_indexes, union_parts
 from gitdata.data import pointer
 from gitdata.data.chain import Chain
 from gitdata.data.pointer import Extension
@@ -48,8 +48,10 @@ def diff(repo: Repo, first: str, second: str, *, statistics: bool = True, say: S
     """One record on extensions, rows and fields; with `statistics` one per field on what only the second one has."""
     snapshot = repo.snapshot() if repo.is_bare else repo.work_tree_snapshot()
     old, new = (_side(repo, *snapshot.extensions(reference), reference) for reference in (first, second))
-    fetch_indexes(repo, list({e.id: e for e in (*old.extensions, *new.extensions)}.values()))
-    before, after = _digests(repo, old.parts), _digests(repo, new.parts)
+    extensions = list({e.id: e for e in (*old.extensions, *new.extensions)}.values())
+    fetch_listings(repo, extensions)
+    indexes = row_indexes(repo, extensions)
+    before, after = _digests(repo, old.parts, indexes), _digests(repo, new.parts, indexes)
     fresh = _beyond(after, before)
     record = Record(
         "difference",
@@ -94,7 +96,7 @@ def _schema_differences(repo: Repo, old: _Side, new: _Side) -> list[str]:
 # --- rows ----------------------------------------------------------------------------------------------------
 
 
-def _digests(repo: Repo, parts: Iterable[Part]) -> NDArray[np.uint64]:
+def _digests(repo: Repo, parts: Iterable[Part], indexes: Mapping[str, NDArray[np.uint64]]) -> NDArray[np.uint64]:
     """The digests of all rows of some parts, one part after the other: shape (rows,)."""
     import numpy as np
 
@@ -103,18 +105,18 @@ def _digests(repo: Repo, parts: Iterable[Part]) -> NDArray[np.uint64]:
     for part in parts:
         id = part.extension.id
         if id not in by_extension:
-            by_extension[id] = _digests_by_file(repo, part.extension)
+            by_extension[id] = _digests_by_file(repo, part.extension, indexes[id])
         own = by_extension[id][part.file.place]
         found.append(own if part.keep is None else own[part.keep])
     return np.concatenate(found)
 
 
-def _digests_by_file(repo: Repo, extension: Extension) -> dict[str, NDArray[np.uint64]]:
+def _digests_by_file(repo: Repo, extension: Extension, index: NDArray[np.uint64]) -> dict[str, NDArray[np.uint64]]:
     """The row index, cut by file."""
     import numpy as np
 
     files = repo.files_of(extension)
-    pieces = np.split(row_index(repo, extension), np.cumsum([file.rows for file in files])[:-1])
+    pieces = np.split(index, np.cumsum([file.rows for file in files])[:-1])
     return {file.place: piece for file, piece in zip(files, pieces, strict=True)}
 
 

@@ -18,12 +18,16 @@ def log(repo: Repo, reference: str) -> list[Record]:
 
     Who committed it when is git's knowledge.
     """
-    snapshot = repo.snapshot() if repo.is_bare else repo.work_tree_snapshot()
-    chain, selected = snapshot.extensions(reference)
+    from concurrent.futures import ThreadPoolExecutor
+
     dataset, _, selector = reference.partition("@")
-    wanted = [extension.id for extension in selected] if selector else list(chain.extensions)
-    repo.live(chain, wanted)
-    commits = _introduced(repo, dataset)
+    with ThreadPoolExecutor(1) as beside:
+        introduced = beside.submit(_introduced, repo, dataset)  # git looks through history meanwhile
+        snapshot = repo.snapshot() if repo.is_bare else repo.work_tree_snapshot()
+        chain, selected = snapshot.extensions(reference)
+        wanted = [extension.id for extension in selected] if selector else list(chain.extensions)
+        repo.live(chain, wanted)
+        commits = introduced.result()
     return [_entry(chain, e, commits.get(e.short)) for e in chain.ordered(chain.closure(wanted))]
 
 

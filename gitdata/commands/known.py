@@ -8,19 +8,19 @@ exactly those of the extension together with those of its live ancestors, files 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from gitdata.canonical import digest, readable_json
 from gitdata.commands.intake import Part
+from gitdata.commands.packs import read_sidecars
 from gitdata.commands.records import Say, silent
-from gitdata.commands.transfer import fetch_blobs
-from gitdata.commands.union import row_index
+from gitdata.commands.union import row_indexes
 from gitdata.data.chain import Chain
 from gitdata.data.pointer import SIDECAR, Extension, File
-from gitdata.errors import DataUnavailable, TryAgain
-from gitdata.repo import Repo, blob_of, malformed_sidecar
+from gitdata.errors import DataUnavailable, GitdataError
+from gitdata.repo import Repo, malformed_sidecar
 
 if TYPE_CHECKING:
     import numpy as np
@@ -151,35 +151,43 @@ def read_known(repo: Repo, extensions: Sequence[Extension], *, required: bool, s
     """
     import numpy as np
 
+    def lost(extension: Extension, error: GitdataError) -> None:
+        if required:
+            raise error
+        say(f"Rows were not compared with those of {extension.stem}: {error.message}")
+
     ids = {extension.id for extension in extensions}
+    indexes = row_indexes(repo, extensions, lost)
+    facts = _read_facts(repo, [extension for extension in extensions if extension.id in indexes], lost)
     found, files, sources, start = [np.empty(0, np.uint64)], [], [], 0
-    for extension in extensions:
-        try:
-            index, facts = _read(repo, extension)
-        except (DataUnavailable, TryAgain) as error:
-            if required:
-                raise
-            say(f"Rows were not compared with those of {extension.stem}: {error.message}")
-            continue
-        found.append(index)
+    for extension in (e for e in extensions if e.id in facts):
+        found.append(indexes[extension.id])
+        said = facts[extension.id]
         for number, file in enumerate(repo.files_of(extension)):
-            content = facts.contents[number] if facts else None
-            files.append(KnownFile(extension, file, start, content, facts is not None and file.place in facts.apart))
+            content = said.contents[number] if said else None
+            files.append(KnownFile(extension, file, start, content, said is not None and file.place in said.apart))
             start += file.rows
-        if facts and facts.source and facts.source.live == live_digest(ids - {extension.id}):
-            sources.append(facts.source)
+        if said and said.source and said.source.live == live_digest(ids - {extension.id}):
+            sources.append(said.source)
     return Known(np.concatenate(found), tuple(files), tuple(sources))
 
 
-def _read(repo: Repo, extension: Extension) -> tuple[NDArray[np.uint64], Facts | None]:
-    """Index and facts of an extension; older extensions have no facts."""
-    fetch_blobs(repo, [blob_of(attachment) for attachment in extension.sidecars])
-    index = row_index(repo, extension)
-    recorded = any(a.path == f"{SIDECAR}/{ROW_FACTS}" for a in extension.sidecars)
-    facts = Facts.decode(repo.cache.read(repo.sidecar(extension, ROW_FACTS))) if recorded else None
-    if facts and len(facts.contents) != len(repo.files_of(extension)):
-        raise malformed_sidecar(extension, ROW_FACTS)
-    return index, facts
+def _read_facts(
+    repo: Repo, extensions: Sequence[Extension], lost: Callable[[Extension, GitdataError], None]
+) -> dict[str, Facts | None]:
+    """By id, the facts of extensions; an older one has none. What cannot be had is told, and left out."""
+    recorded = [e for e in extensions if any(a.path == f"{SIDECAR}/{ROW_FACTS}" for a in e.sidecars)]
+    found: dict[str, Facts | None] = dict.fromkeys({e.id for e in extensions} - {e.id for e in recorded})
+    contents = read_sidecars(repo, recorded, ROW_FACTS, lost)
+    for extension in (e for e in recorded if e.id in contents):
+        try:
+            facts = Facts.decode(contents[extension.id])
+            if len(facts.contents) != len(repo.files_of(extension)):
+                raise malformed_sidecar(extension, ROW_FACTS)
+            found[extension.id] = facts
+        except DataUnavailable as error:
+            lost(extension, error)
+    return found
 
 
 def row_sidecars(parts: Sequence[Part], files: Sequence[File], source: Source | None) -> tuple[bytes, bytes]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
 from gitdata.commands.records import Record
 from gitdata.commands.status import rows_in_force
-from gitdata.data import pointer
+from gitdata.commands.transfer import incomplete
 from gitdata.data.chain import Chain
 from gitdata.data.ledger import Ledger
-from gitdata.errors import DataUnavailable
 from gitdata.repo import Repo
 from gitdata.snapshot import DATASETS
 
@@ -31,10 +32,8 @@ def _dataset(repo: Repo, name: str, chain: Chain) -> Record:
         name,
         {
             "bytes": sum(extension.directory.size for extension in extensions),
-            "cached": sum(_is_cached(repo, extension) for extension in extensions),
-            "checked_out": 0
-            if repo.is_bare
-            else sum((repo.top / DATASETS / name / extension.stem).is_dir() for extension in extensions),
+            "cached": len(extensions) - len(incomplete(repo, extensions)),
+            "checked_out": 0 if repo.is_bare else len(_folders(repo, name) & {e.stem for e in extensions}),
             "extensions": len(extensions),
             "heads": [chain.extensions[head].version for head in chain.heads],
             "rows": rows_in_force(chain, live),
@@ -42,11 +41,13 @@ def _dataset(repo: Repo, name: str, chain: Chain) -> Record:
     )
 
 
-def _is_cached(repo: Repo, extension: pointer.Extension) -> bool:
+def _folders(repo: Repo, name: str) -> set[str]:
+    """The folders in that of a dataset; none where it is gone."""
     try:
-        return not repo.missing_from_cache(extension)
-    except DataUnavailable:
-        return False
+        with os.scandir(repo.top / DATASETS / name) as entries:
+            return {entry.name for entry in entries if entry.is_dir()}
+    except FileNotFoundError:
+        return set()
 
 
 def _model(name: str, ledger: Ledger, *, declared: bool) -> Record:

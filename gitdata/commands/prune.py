@@ -108,7 +108,7 @@ def _named(repo: Repo, commits: Iterable[str]) -> _Named:
     commits = list(dict.fromkeys(commits))
     named = _Named()
     purged = purged_at(repo, commits)
-    for path, content in pointers_of_history(repo, commits) if commits else []:
+    for path, content in pointers_of_history(repo, commits).values() if commits else []:
         try:
             extension = read_pointer(path, content)
             packages = package_blobs(path, content)

@@ -1,8 +1,9 @@
 """Purge: deletes the bytes of a retracted extension wherever they can be reached, for good.
 
 First the proof: it is live on no branch, here or on the git remote. Then its blobs go, less those that another live
-extension has too: checked-out files, remote, cache, in this order. Last the retraction says so, so that what it says is
-true: a run that was killed before is finished by a repeat. Pointers stay in git's history.
+extension has too: checked-out files, remote, cache, and the packs that hold what was read out of them, in this order.
+Last the retraction says so, so that what it says is true: a run that was killed before is finished by a repeat.
+Pointers stay in git's history.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pathlib import Path
 
 from gitdata import durable
 from gitdata.commands.lineage import saw
+from gitdata.commands.packs import forget
 from gitdata.commands.reach import blobs_needed, purged_at, reach
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.retract import retraction_place
@@ -55,6 +57,7 @@ def purge(repo: Repo, reference: str, message: str | None, *, dry_run: bool = Fa
             say(f"Deleting {len(plan.doomed)} blobs from {remote.url}.")
             remote.remove(plan.doomed)
         _delete_cached(repo, plan.doomed)
+        forget(repo, plan.doomed)
         _note(repo, path, retraction, message)
     places = ["the cache of this clone", *([remote.url] if remote else [])]
     return _record(repo, plan, path, places, dry_run=dry_run, committed=message is not None and not dry_run)
@@ -67,8 +70,10 @@ def drop_purged(repo: Repo) -> int:
     gone = [found.extensions[id] for id in sorted(ids & found.extensions.keys()) if not found.branches_of(id)]
     dropped = 0
     for extension in gone:
-        held = [blob for blob in _plan(repo, extension, found.needed).doomed if repo.cache.path(blob).exists()]
+        doomed = _plan(repo, extension, found.needed).doomed
+        held = [blob for blob in doomed if repo.cache.path(blob).exists()]
         _delete_cached(repo, held)
+        forget(repo, doomed)
         dropped += bool(held)
     return dropped
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from gitdata.commands.packs import read_files
 from gitdata.commands.records import Say, silent
 from gitdata.commands.transfer import fetch_extensions, sidecar_schema
 from gitdata.commands.union import Part, union_parts
@@ -46,24 +46,26 @@ class RowSource:
 
         with_columns = [part for part in parts if part.file.rows]
         parts = [part for part in with_columns if part.rows] or with_columns[:1]  # without rows it has columns still
-        extensions = tuple({part.extension.id: part.extension for part in parts}.values())
-        fetch_extensions(self.repo, extensions, {part.file.split for part in parts}, self.say)
-        by_split = groupby(parts, lambda part: (part.extension, part.file.split))
-        return formats.concatenate([rows for (e, split), own in by_split for rows in self._read(e, split, own)])
+        found = read_files(self.repo, [(part.extension, part.file) for part in parts], self._fetch, self._read)
+        kept = [rows if part.keep is None else select(rows, part.keep) for part, rows in zip(parts, found, strict=True)]
+        return formats.concatenate(kept)
 
-    def _read(self, extension: Extension, split: str, parts: Iterable[Part]) -> Iterator[Columns]:
-        """The rows of some parts of a split; the place of a file in a folder gives its rows fields besides."""
+    def _fetch(self, extensions: Sequence[Extension], splits: Collection[str]) -> None:
+        fetch_extensions(self.repo, extensions, splits, self.say)
+
+    def _read(self, extension: Extension, files: Sequence[File]) -> Iterator[Columns]:
+        """The rows of each of some files of a split; the place of one in a folder gives its rows fields besides."""
         from gitdata.data import formats
         from gitdata.data.formats import folder
 
+        if not files:
+            return
         schema = schema_of(self.repo, extension)
-        files = [file for file in self.repo.files_of(extension) if file.split == split]
-        tables = labels_tables(self.repo, extension, files)
-        for part in parts:
-            place = part.file.path
-            beside = folder.beside(place, tables.get(folder.labels_place(place) or ""))
-            rows = formats.read(verified(self.repo, part.file), schema, suffix=Path(place).suffix, beside=beside)
-            yield rows if part.keep is None else select(rows, part.keep)
+        split = {file.split for file in files}
+        tables = labels_tables(self.repo, extension, [f for f in self.repo.files_of(extension) if f.split in split])
+        for file in files:
+            beside = folder.beside(file.path, tables.get(folder.labels_place(file.path) or ""))
+            yield formats.read(verified(self.repo, file), schema, suffix=Path(file.path).suffix, beside=beside)
 
     def inputs_of(self, columns: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
         return self.inputs or tuple(name for name in columns if name not in self.outputs)

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from gitdata.commands.records import Record
 from gitdata.commands.situation import pending
+from gitdata.commands.transfer import incomplete
 from gitdata.data import pointer
 from gitdata.data.chain import Chain
-from gitdata.data.pointer import Extension
-from gitdata.errors import DataUnavailable, GitdataError
+from gitdata.errors import GitdataError
 from gitdata.repo import Repo
 from gitdata.snapshot import DATASETS, MODELS, Snapshot
 
@@ -20,12 +20,17 @@ def status(repo: Repo) -> list[Record]:
     if repo.is_bare:
         return [_server(repo)]
     repo.require_initialised()
-    snapshot = repo.work_tree_snapshot()
-    changed = _changed(repo)
+    from concurrent.futures import ThreadPoolExecutor
+
+    with ThreadPoolExecutor(1) as beside:
+        asked = beside.submit(_changed, repo)  # git looks at every file while we look at what the pointers say
+        snapshot = repo.work_tree_snapshot()
+        commit = repo.ledger_commit()
+        models = [_model(repo, model, snapshot, commit) for model in sorted(snapshot.declarations)]
+        changed = asked.result()
     datasets = [_dataset(repo, snapshot, name, changed) for name in sorted(snapshot.chains)]
     datasets += [_removed(name, changed) for name in sorted(_named_in(changed) - snapshot.chains.keys())]
-    commit = repo.ledger_commit()
-    return [*datasets, *(_model(repo, model, snapshot, commit) for model in sorted(snapshot.declarations))]
+    return [*datasets, *models]
 
 
 def _server(repo: Repo) -> Record:
@@ -58,7 +63,7 @@ def _dataset(repo: Repo, snapshot: Snapshot, name: str, changed: dict[str, str])
     chain = snapshot.chains[name]
     live = repo.live(chain)
     extensions = chain.ordered(live)
-    missing = {e.stem: count for e in extensions if (count := _missing(repo, e))}
+    missing = incomplete(repo, extensions)
     own = {path: letters for path, letters in changed.items() if path.startswith(f"{DATASETS}/{name}/")}
     return Record(
         "dataset",
@@ -67,7 +72,7 @@ def _dataset(repo: Repo, snapshot: Snapshot, name: str, changed: dict[str, str])
             "double_versions": {label: [id[:8] for id in ids] for label, ids in chain.double_versions.items()},
             "extensions": len(extensions),
             "heads": [chain.extensions[head].stem for head in chain.heads],
-            "missing": missing,
+            "missing": {e.stem: missing[e.id] for e in extensions if e.id in missing},
             "lost": sorted(id[:8] for id in chain.lost),
             "retracted": sorted(id[:8] for id in chain.retracted & chain.extensions.keys()),
             "rows": rows_in_force(chain, live),
@@ -80,13 +85,6 @@ def _dataset(repo: Repo, snapshot: Snapshot, name: str, changed: dict[str, str])
 def rows_in_force(chain: Chain, live: frozenset[str]) -> dict[str, int]:
     """Rows per split that count: test rows that a later extension replaced or dropped do not."""
     return {s: sum(e.rows_of(s) for e in chain.contributing(live, s)) for s in pointer.SPLITS}
-
-
-def _missing(repo: Repo, extension: Extension) -> int:
-    try:
-        return len(repo.missing_from_cache(extension))
-    except DataUnavailable:
-        return 1
 
 
 def _model(repo: Repo, model: str, snapshot: Snapshot, ledger_commit: str | None) -> Record:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
+from gitdata import pointers
 from gitdata.commands.advice import advice
 from gitdata.commands.reach import purged_at
 from gitdata.commands.records import Record, Say, silent
@@ -48,13 +50,16 @@ def push_refs(repo: Repo, git_remote: str, url: str, lines: Iterable[str], say: 
     target = git_remote if named_here else url  # a push URL of its own leads to a store of its own
     tips = _pointers_at(repo, commits)
     held = [remote for _, _, _, remote in updates if remote.strip("0") and repo.git.resolve(remote)]
-    named = [(path, content) for path, content in pointers_of_history(repo, commits, held) if _is_sound(path, content)]
-    pointers = list(dict.fromkeys([*tips, *named]))
+    added = pointers_of_history(repo, commits, held)
+    sound = {name: path for name, (path, content) in added.items() if _is_sound(path, content)}
     purged = purged_at(repo, commits)  # nothing is to hold these
-    extensions = [e for path, content in pointers if (e := read_pointer(path, content)) and e.id not in purged]
-    for extension in (e for path, content in named if (e := read_pointer(path, content)) and e.id not in purged):
-        _check_listed(repo, extension, target)
-    packages = [blob for path, content in pointers for blob in package_blobs(path, content)]
+    for extension in _extensions(repo, sound):
+        if extension.id not in purged:
+            _check_listed(repo, extension, target)
+    named = tips | sound
+    extensions = [extension for extension in _extensions(repo, named) if extension.id not in purged]
+    contents = repo.git.objects(name for name, path in named.items() if path.startswith(f"{MODELS}/"))
+    packages = [blob for name, content in contents.items() for blob in package_blobs(named[name], content)]
     records = []
     if extensions:
         blobs = _blobs(repo, extensions, say)
@@ -129,23 +134,34 @@ def _closures(repo: Repo, snapshot: Snapshot, references: Sequence[str]) -> tupl
     return tuple(found.values())
 
 
-def _pointers_at(repo: Repo, commits: Sequence[str]) -> list[tuple[str, bytes]]:
-    """Path and content of every pointer at some commits. Raises DataUnavailable where one is a link."""
+def _pointers_at(repo: Repo, commits: Sequence[str]) -> dict[str, str]:
+    """Object name and path of every pointer at some commits. Raises DataUnavailable where one is a link."""
     entries = [entry for commit in commits for entry in repo.git.tree(commit, DATASETS, MODELS)]
     refuse_links([entry.path for entry in entries if entry.mode == "120000"])
-    return _contents(repo, {e.object: e.path for e in entries if e.is_plain_file})
+    return {e.object: e.path for e in entries if e.is_plain_file and e.path.endswith(".dvc")}
 
 
-def pointers_of_history(repo: Repo, commits: Sequence[str], held: Sequence[str] = ()) -> list[tuple[str, bytes]]:
-    """Path and content of every pointer that is added or changed in the history of commits, not in that of `held`."""
+def pointers_of_history(repo: Repo, commits: Sequence[str], held: Sequence[str] = ()) -> dict[str, tuple[str, bytes]]:
+    """By object name, path and content of every pointer that the history of commits, not that of `held`, brought."""
     found = repo.git.history("--diff-filter=AM", *commits, "--not", *held, "--", DATASETS, MODELS)
-    return _contents(repo, {name: path for path, name in found})
-
-
-def _contents(repo: Repo, objects: Mapping[str, str]) -> list[tuple[str, bytes]]:
-    wanted = {name: path for name, path in objects.items() if path.endswith(".dvc")}
+    wanted = {name: path for path, name in found if path.endswith(".dvc")}
     contents = repo.git.objects(wanted)
-    return [(path, contents[name]) for name, path in wanted.items()]
+    return {name: (path, contents[name]) for name, path in wanted.items()}
+
+
+def _extensions(repo: Repo, objects: Mapping[str, str]) -> list[Extension]:
+    """The extensions of pointers, given by object name and path. Raises DataUnavailable where one is damaged."""
+    found: list[Extension] = []
+    waiting = dict(objects)
+    while waiting:  # a path may have had several contents: each time around one of each
+        names = {path: name for name, path in waiting.items()}
+
+        def contents(paths: Iterable[str], names: Mapping[str, str] = names) -> dict[str, bytes]:
+            return repo.git.contents({path: names[path] for path in paths})
+
+        found += pointers.read(repo.state, partial(dict, names), contents).values()
+        waiting = {name: path for name, path in waiting.items() if names[path] != name}
+    return found
 
 
 def _is_sound(path: str, content: bytes) -> bool:

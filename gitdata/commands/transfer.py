@@ -76,6 +76,27 @@ def blobs_of(repo: Repo, extension: Extension) -> list[Blob]:
     ]
 
 
+def incomplete(repo: Repo, extensions: Sequence[Extension]) -> dict[str, int]:
+    """How many blobs the cache lacks of those extensions, by id, that it does not hold all of.
+
+    As `Repo.missing_from_cache` for thousands at once; a listing that is corrupt counts as one.
+    """
+    named = list(zip(extensions, pointer.blobs_of(extensions), strict=True))
+    absent = repo.cache.absent(blob for _, blobs in named for blob in blobs or ())
+    found: dict[str, int] = {}
+    for extension, blobs in named:
+        if blobs is None:
+            try:
+                count = len(repo.missing_from_cache(extension))
+            except DataUnavailable:
+                count = 1
+        else:
+            count = len(absent.intersection(blobs)) if absent else 0
+        if count:
+            found[extension.id] = count
+    return found
+
+
 def package_files(repo: Repo, entry: Entry, say: Say = silent) -> dict[str, bytes]:
     """The verified files of a package by name."""
     try:

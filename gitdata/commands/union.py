@@ -6,14 +6,15 @@ everything stays, and nothing is opened. Rows collapse within one split.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitdata.commands.packs import read_sidecars
 from gitdata.commands.transfer import fetch_blobs
 from gitdata.data.chain import Chain
 from gitdata.data.pointer import ROW_INDEX, Extension, File
-from gitdata.errors import DataUnavailable
+from gitdata.errors import DataUnavailable, GitdataError
 from gitdata.repo import Repo
 
 if TYPE_CHECKING:
@@ -50,40 +51,40 @@ def union_parts(
     members = chain.contributing(scope, split)
     masks = _masks(repo, chain, members, split)
     wanted = [extension for extension in members if extension.id in asked]
-    _fetch_listings(repo, wanted)
+    fetch_listings(repo, wanted)
     return [part for extension in wanted for part in _parts(repo, extension, split, masks.get(extension.id))]
 
 
-def row_index(repo: Repo, extension: Extension) -> NDArray[np.uint64]:
-    """The first 64 bits of the digest of every row over all fields, in the order of the listing: shape (rows,)."""
+def row_indexes(
+    repo: Repo,
+    extensions: Sequence[Extension],
+    lost: Callable[[Extension, GitdataError], None] | None = None,
+) -> dict[str, NDArray[np.uint64]]:
+    """By id, the first 64 bits of the digest of every row over all fields, in the order of the listing: shape (rows,).
+
+    Raises DataUnavailable or TryAgain where one cannot be had; with `lost` that is told instead, and it is left out.
+    """
     from gitdata.data import rows
 
-    blob = repo.sidecar(extension, ROW_INDEX)
-    fetch_blobs(repo, [blob])
-    index = rows.read_index(repo.cache.read(blob))
-    if len(index) != sum(count for _, count in extension.rows):
-        raise DataUnavailable(
-            f"The row index of {extension.dataset}@{extension.version} ({extension.short}) has {len(index)} entries; "
-            "its pointer names another number of rows.",
-            "The pointer was edited by hand; restore it from git.",
-        )
-    return index
-
-
-def fetch_indexes(repo: Repo, extensions: Sequence[Extension]) -> None:
-    """Bring the row indexes and long listings of extensions into the cache, all at once."""
-    fetch_blobs(repo, [repo.sidecar(extension, ROW_INDEX) for extension in extensions])
-    _fetch_listings(repo, extensions)
-
-
-def rows_of_split(repo: Repo, extension: Extension, split: str) -> NDArray[np.uint64]:
-    """The part of the row index that belongs to a split."""
-    import numpy as np
-
-    files = repo.files_of(extension)
-    inside = np.repeat([file.split == split for file in files], [file.rows for file in files])
-    found: NDArray[np.uint64] = row_index(repo, extension)[inside]
+    contents = read_sidecars(repo, extensions, ROW_INDEX, lost)
+    found = {}
+    for extension in (e for e in extensions if e.id in contents):
+        index = rows.read_index(contents[extension.id])
+        if len(index) == sum(count for _, count in extension.rows):
+            found[extension.id] = index
+        elif lost is None:
+            raise _other_length(extension, len(index))
+        else:
+            lost(extension, _other_length(extension, len(index)))
     return found
+
+
+def _other_length(extension: Extension, length: int) -> DataUnavailable:
+    return DataUnavailable(
+        f"The row index of {extension.dataset}@{extension.version} ({extension.short}) has {length} entries; "
+        "its pointer names another number of rows.",
+        "The pointer was edited by hand; restore it from git.",
+    )
 
 
 def _masks(repo: Repo, chain: Chain, members: Sequence[Extension], split: str) -> Masks:
@@ -97,8 +98,18 @@ def _masks(repo: Repo, chain: Chain, members: Sequence[Extension], split: str) -
     indexed = {e.id: e for e in members if any(a.path.endswith(f"/{ROW_INDEX}") for a in e.sidecars)}
     groups = union.parallel(order, parents, indexed.keys())
     needed = [indexed[id] for group in groups for id in group]
-    fetch_indexes(repo, needed)
-    return union.keep_masks(order, parents, {e.id: rows_of_split(repo, e, split) for e in needed})
+    fetch_listings(repo, needed)
+    found = row_indexes(repo, needed)
+    return union.keep_masks(order, parents, {e.id: _of_split(repo, e, split, found[e.id]) for e in needed})
+
+
+def _of_split(repo: Repo, extension: Extension, split: str, index: NDArray[np.uint64]) -> NDArray[np.uint64]:
+    """The part of a row index that belongs to a split."""
+    import numpy as np
+
+    files = repo.files_of(extension)
+    found: NDArray[np.uint64] = index[np.repeat([file.split == split for file in files], [f.rows for f in files])]
+    return found
 
 
 def _parts(repo: Repo, extension: Extension, split: str, keep: NDArray[np.bool_] | None) -> list[Part]:
@@ -112,6 +123,6 @@ def _parts(repo: Repo, extension: Extension, split: str, keep: NDArray[np.bool_]
     return parts
 
 
-def _fetch_listings(repo: Repo, extensions: Sequence[Extension]) -> None:
+def fetch_listings(repo: Repo, extensions: Sequence[Extension]) -> None:
     long = [extension for extension in extensions if extension.files is None]
     fetch_blobs(repo, [repo.sidecar(extension, "listing.json") for extension in long])

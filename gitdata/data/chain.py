@@ -39,6 +39,8 @@ class Chain:
     lost: frozenset[str] = frozenset()
     replaced: frozenset[str] = field(init=False)
     heads: tuple[str, ...] = field(init=False)
+    _is_incomplete: bool = field(init=False, repr=False, compare=False)  # some parent is not there
+    _places: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)  # in the order of all
 
     def __post_init__(self) -> None:
         extended = {parent for extension in self.extensions.values() for parent in extension.parents}
@@ -46,6 +48,7 @@ class Chain:
         heads = self.extensions.keys() - extended - replaced - self.lost
         object.__setattr__(self, "replaced", replaced)
         object.__setattr__(self, "heads", tuple(sorted(heads)))
+        object.__setattr__(self, "_is_incomplete", not extended <= self.extensions.keys())
 
     @property
     def live(self) -> frozenset[str]:
@@ -79,25 +82,12 @@ class Chain:
 
         The order depends on ids alone, so that it is the same in every clone and survives renumbering.
         """
-        wanted = self.closure(ids)
         chosen = frozenset(ids)
-        waiting_for = {id: sum(p in wanted for p in set(self.extensions[id].parents)) for id in wanted}
-        children: dict[str, list[str]] = {}
-        for id in wanted:
-            for parent in set(self.extensions[id].parents):
-                children.setdefault(parent, []).append(id)
-        ready = [id for id, count in waiting_for.items() if count == 0]
-        heapq.heapify(ready)
-        order: list[Extension] = []
-        while ready:
-            current = heapq.heappop(ready)
-            if current in chosen:
-                order.append(self.extensions[current])
-            for child in children.get(current, ()):
-                waiting_for[child] -= 1
-                if waiting_for[child] == 0:
-                    heapq.heappush(ready, child)
-        return tuple(order)
+        if not self._places:
+            self._places.update({id: place for place, id in enumerate(_topological(self.extensions))})
+        if self._is_incomplete or not chosen <= self._places.keys():
+            self.closure(chosen)
+        return tuple([self.extensions[id] for id in sorted(chosen, key=self._places.__getitem__)])
 
     def contributing(self, live: Iterable[str], split: str) -> tuple[Extension, ...]:
         """The extensions of `live` that have rows of `split`, in order.
@@ -147,6 +137,30 @@ class Chain:
         if id in self.replaced:
             return "replaced"
         return "lost" if id in self.lost else "live"
+
+
+def _topological(extensions: Mapping[str, Extension]) -> list[str]:
+    """All ids, ancestors first; among those that could come next, the lower first.
+
+    That holds for any part that is closed under parents too: what is outside of it comes in between, and that is all.
+    """
+    known = {id: [p for p in e.parents if p in extensions] for id, e in extensions.items()}
+    waiting_for = {id: len(parents) for id, parents in known.items()}
+    children: dict[str, list[str]] = {}
+    for id, parents in known.items():
+        for parent in parents:
+            children.setdefault(parent, []).append(id)
+    ready = [id for id, count in waiting_for.items() if count == 0]
+    heapq.heapify(ready)
+    order: list[str] = []
+    while ready:
+        current = heapq.heappop(ready)
+        order.append(current)
+        for child in children.get(current, ()):
+            waiting_for[child] -= 1
+            if waiting_for[child] == 0:
+                heapq.heappush(ready, child)
+    return order
 
 
 def missing_parents(extensions: Mapping[str, Extension]) -> frozenset[str]:

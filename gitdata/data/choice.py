@@ -8,7 +8,7 @@ doubled and reordered wake-ups therefore change nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from gitdata.data.ledger import Entry, Ledger, Outcome, attempt_key
@@ -26,7 +26,8 @@ class Situation:
 
     `live` holds the ids of the live extensions, `train_rows` the number of train rows of each; `tested` is the
     digest of today's test rows (None: there are none). `restore` and `declaration` are the declared digests.
-    `may_move_champion`: this is the tip of the deployment branch as the git remote has it.
+    `may_move_champion`: this is the tip of the deployment branch as the git remote has it. `trainable` are the live
+    extensions with train rows: the others shape no weights and are never in `added`.
     """
 
     ledger: Ledger
@@ -36,11 +37,11 @@ class Situation:
     restore: str
     declaration: str
     may_move_champion: bool
+    trainable: frozenset[str] = field(init=False)
 
-    @property
-    def trainable(self) -> frozenset[str]:
-        """The live extensions with train rows: the others shape no weights and are never in `added`."""
-        return frozenset(id for id in self.live if self.train_rows.get(id, 0) > 0)
+    def __post_init__(self) -> None:
+        trainable = frozenset(id for id in self.live if self.train_rows.get(id, 0) > 0)
+        object.__setattr__(self, "trainable", trainable)
 
     @property
     def attempt(self) -> str:

@@ -7,13 +7,14 @@ specification.
 
 from __future__ import annotations
 
+import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
 
-from gitdata.canonical import digest
+from gitdata.canonical import canonical_json, digest
 from gitdata.data.schema import Schema
 
 FORMAT = 1
@@ -30,7 +31,7 @@ NUMBER = re.compile(r"[1-9][0-9]{0,8}")
 ID = re.compile(r"[0-9a-f]{64}")
 MD5 = re.compile(r"[0-9a-f]{32}")
 COMMIT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
-_STEM = re.compile(rf"(?P<label>{VERSION.pattern}|{NUMBER.pattern})-(?P<short>[0-9a-f]{{{SHORT}}})")
+STEM = re.compile(rf"(?P<label>{VERSION.pattern}|{NUMBER.pattern})-(?P<short>[0-9a-f]{{{SHORT}}})")
 _UNSAFE_IN_PATH = re.compile(r"[\x00-\x1f\x7f\\:]")
 
 Policy = Literal["add", "replace", "drop"]
@@ -97,11 +98,33 @@ class Extension:
     directory: Directory
     inputs: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
+    _id: str = field(default="", init=False, repr=False, compare=False)  # computed once: it is asked for very often
+    _late: bytes | None = field(default=None, init=False, repr=False, compare=False)
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """What of an extension out of `recalled` is not filled in yet; only a slot that is empty leads here."""
+            if name not in ("files", "sidecars", "directory") or self._late is None:
+                raise AttributeError(name)
+            files, sidecars, directory = json.loads(self._late)
+            value: Any
+            if name == "files":
+                value = None if files is None else tuple([File(*values) for values in files])
+            elif name == "sidecars":
+                value = tuple([Attachment(*values) for values in sidecars])
+            else:
+                value = Directory(*directory)
+            _set(self, name, value)
+            return value
 
     @property
     def id(self) -> str:
         """sha256 over dataset, parents, split policy, replaces and listing digest."""
-        return extension_id(self.dataset, self.parents, self.test_policy, self.replaces, self.listing)
+        if not self._id:
+            found = extension_id(self.dataset, self.parents, self.test_policy, self.replaces, self.listing)
+            _set(self, "_id", found)
+        return self._id
 
     @property
     def short(self) -> str:
@@ -113,7 +136,63 @@ class Extension:
         return f"{self.version}-{self.short}"
 
     def rows_of(self, split: str) -> int:
-        return dict(self.rows).get(split, 0)
+        for name, rows in self.rows:
+            if name == split:
+                return rows
+        return 0
+
+
+_set = object.__setattr__
+# What extensions have in common: dataset, test policy, replaces, rows, inputs, outputs and schema.
+Common = tuple[
+    str, Policy, tuple[str, ...], tuple[tuple[str, int], ...], tuple[str, ...], tuple[str, ...], Schema | None
+]
+# What fills in the slots of an extension, in the order of the arguments of `recalled`, those of `common` first.
+_FILL: list[Any] = [
+    getattr(Extension, name).__set__
+    for name in (
+        *("dataset", "test_policy", "replaces", "rows", "inputs", "outputs", "schema"),
+        *("_id", "version", "parents", "listing", "_late"),
+    )
+]
+
+
+def late_values(extension: Extension) -> tuple[Any, ...]:
+    """Files, sidecars and directory as plain values."""
+    files, directory = extension.files, extension.directory
+    return (
+        None if files is None else [(f.split, f.path, f.sha256, f.size, f.rows, f.md5) for f in files],
+        [(a.path, a.sha256, a.size, a.md5) for a in extension.sidecars],
+        (directory.md5, directory.size, directory.nfiles),
+    )
+
+
+def blobs_of(extensions: Sequence[Extension]) -> list[list[tuple[str, int | None]] | None]:
+    """DVC's name and the size of the blobs of each: directory object (its size stands nowhere), sidecars and files.
+
+    None for an extension of which the files are listed in a sidecar.
+    """
+    late = [e._late if e._late is not None else canonical_json(late_values(e)) for e in extensions]
+    return [_blobs(*values) for values in json.loads(b"[" + b",".join(late) + b"]")]
+
+
+def _blobs(files: Any, sidecars: Any, directory: Any) -> list[tuple[str, int | None]] | None:
+    if files is None:
+        return None
+    parts = [(md5, size) for *_, size, md5 in sidecars] + [(md5, size) for _, _, _, size, _, md5 in files]
+    return [(f"{directory[0]}.dir", None), *parts]
+
+
+def recalled(common: Common, id: str, version: str, parents: tuple[str, ...], listing: str, late: bytes) -> Extension:
+    """An extension of what was checked when its pointer was parsed; `late`: the JSON of its `late_values`.
+
+    It takes a sixth of the time that making one takes. Nearly all commands that look at thousands of extensions ask
+    for the files of few, so these are filled in when they are asked for.
+    """
+    extension: Extension = object.__new__(Extension)
+    for fill, value in zip(_FILL, (*common, id, version, parents, listing, late)):  # noqa: B905 - asked thousands of times
+        fill(extension, value)
+    return extension
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +269,7 @@ def version_key(version: str) -> tuple[int, ...]:
 
 def split_stem(stem: str) -> tuple[str, str] | None:
     """(label, id8) of a pointer's name without `.dvc`, or None where it is no such name."""
-    match = _STEM.fullmatch(stem)
+    match = STEM.fullmatch(stem)
     return (match["label"], match["short"]) if match else None
 
 

@@ -36,6 +36,8 @@ def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right
 
 def printable(text: str) -> str:
     """`text` without characters that a terminal would obey: names, reasons and logs may hold any."""
+    if text.isprintable():
+        return text
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
@@ -105,14 +107,21 @@ def pending_text(record: Record) -> str:
     """What is pending for a model, in one clause."""
     parts = []
     if record["unseen"]:
-        parts.append(f"unseen: {', '.join(record['unseen'])}")
+        parts.append(f"unseen: {some(record['unseen'])}")
     if record["tainted"]:
-        parts.append(f"tainted by {', '.join(record['tainted'])}")
+        parts.append(f"tainted by {some(record['tainted'])}")
     if record["action"] == "nothing":
         parts.append(f"nothing to do ({record['reason']})")
     else:
         parts.append(f"to do: {record['action']} ({record['reason']})")
     return "; ".join(parts)
+
+
+def some(names: Sequence[str], most: int = 12) -> str:
+    """Names in a row; of very many the last ones, which are the newest, and how many others there are."""
+    if len(names) <= most:
+        return ", ".join(names)
+    return f"{len(names) - most:,} others, {', '.join(names[-most:])}"
 
 
 def model_rows(records: Sequence[Record]) -> list[list[str]]:

@@ -25,6 +25,7 @@ from typing import IO, TYPE_CHECKING, Any, Protocol
 
 from gitdata import durable
 from gitdata.errors import DataUnavailable, Mendable
+from gitdata.storage import presence
 
 if TYPE_CHECKING:
     from concurrent.futures import Future
@@ -79,6 +80,10 @@ class Cache:
         except (FileNotFoundError, NotADirectoryError):
             return False
         return blob.size is None or size == blob.size
+
+    def absent(self, blobs: Iterable[tuple[str, int | None]]) -> frozenset[tuple[str, int | None]]:
+        """Those of many blobs, by name and size, that the cache does not hold; each folder is opened once."""
+        return presence.absent(self.root / "files" / "md5", blobs)
 
     def verify(self, blob: Blob) -> bool:
         """Whether the blob is here with the content that its digests name."""

@@ -146,8 +146,12 @@ class Git:
     def files(self, revision: str, *paths: str) -> dict[str, bytes]:
         """Path and content of what gitdata reads below `paths` at a revision; links and submodules are left out."""
         entries = [entry for entry in self.tree(revision, *paths) if entry.is_plain_file and is_read(entry.path)]
-        contents = self.objects(entry.object for entry in entries)
-        return {entry.path: contents[entry.object] for entry in entries}
+        return self.contents({entry.path: entry.object for entry in entries})
+
+    def contents(self, names: Mapping[str, str]) -> dict[str, bytes]:
+        """Path and content of files, given by path and object name. Raises as `objects` does."""
+        contents = self.objects(names.values())
+        return {path: contents[name] for path, name in names.items()}
 
     def _refuse_giants(self, names: Sequence[str]) -> None:
         """Nothing that gitdata reads from git is large; a few compressed bytes may claim to be gigabytes."""

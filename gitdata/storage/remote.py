@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import datetime
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from gitdata.errors import DataUnavailable, GitdataError, Mendable, TryAgain
 from gitdata.storage import ssh
@@ -24,7 +24,11 @@ from gitdata.storage.config import RemoteConfig
 from gitdata.storage.patience import patiently
 
 JOBS = 4
+LISTED = 8  # blobs asked for in one of the 256 folders: from here on one listing serves all of them
 _EXTRAS = frozenset({"azure", "gs", "hdfs", "oss", "s3", "ssh", "webdav", "webdavs", "webhdfs"})
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 
 class Remote:
@@ -48,9 +52,13 @@ class Remote:
     def missing(self, blobs: Iterable[Blob]) -> list[Blob]:
         """The blobs that the remote was not seen to hold with the right size."""
         wanted = list(dict.fromkeys(blobs))
+        folders: dict[str, list[Blob]] = {}
+        for blob in wanted:
+            folders.setdefault(blob.md5[:2], []).append(blob)
         with self._faults():
-            held = self._parallel(self._store.size, wanted)
-        return [blob for blob, size in zip(wanted, held, strict=True) if size is None or blob.size not in (None, size)]
+            lacking = self._parallel(self._store.lacking, list(folders.values()))
+        absent = {blob for found in lacking for blob in found}
+        return [blob for blob in wanted if blob in absent]
 
     def corrupt(self, blobs: Iterable[Blob]) -> list[Blob]:
         """The blobs that the remote holds with other content than their digests name: all are read."""
@@ -170,11 +178,11 @@ class Remote:
             "Check that it is there and that you may use it, then run the same command again.",
         )
 
-    def _parallel(self, work: Callable[[Blob], Any], blobs: Sequence[Blob]) -> list[Any]:
-        if len(blobs) < 2 or JOBS < 2:
-            return [work(blob) for blob in blobs]
+    def _parallel(self, work: Callable[[T], R], tasks: Sequence[T]) -> list[R]:
+        if len(tasks) < 2 or JOBS < 2:
+            return [work(task) for task in tasks]
         with ThreadPoolExecutor(JOBS) as pool:
-            return list(pool.map(work, blobs))
+            return list(pool.map(work, tasks))
 
 
 class _Folder:
@@ -183,11 +191,9 @@ class _Folder:
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
 
-    def size(self, blob: Blob) -> int | None:
-        try:
-            return self.cache.path(blob).stat().st_size
-        except (FileNotFoundError, NotADirectoryError):
-            return None
+    def lacking(self, blobs: Sequence[Blob]) -> list[Blob]:
+        absent = self.cache.absent((blob.md5, blob.size) for blob in blobs)
+        return [blob for blob in blobs if (blob.md5, blob.size) in absent] if absent else []
 
     def verify(self, blob: Blob) -> bool:
         return self.cache.verify(blob)
@@ -223,6 +229,24 @@ class _Cloud:
 
     def place(self, blob: Blob) -> str:
         return str(self.filesystem.join(self.root, "files", "md5", blob.md5[:2], blob.md5[2:]))
+
+    def lacking(self, blobs: Sequence[Blob]) -> list[Blob]:
+        """Those of some blobs of one two-digit folder that are not there with the right size; many: by one listing."""
+        sizes = self._listing(blobs[0]) if len(blobs) >= LISTED else None
+        held = [self.size(blob) if sizes is None else sizes.get(blob.md5[2:]) for blob in blobs]
+        return [b for b, size in zip(blobs, held, strict=True) if size is None or b.size not in (None, size)]
+
+    def _listing(self, blob: Blob) -> dict[str, int] | None:
+        """Sizes by name in the folder of a blob, as they are now; None where the remote cannot list, as over HTTP."""
+        folder = self.filesystem.parent(self.place(blob))
+        self.filesystem.fs.invalidate_cache()
+        try:
+            entries = patiently(lambda: list(self.filesystem.ls(folder, detail=True)))
+        except FileNotFoundError:
+            return {}
+        except NotImplementedError:
+            return None
+        return {entry["name"].rpartition("/")[2]: int(entry["size"] or 0) for entry in entries}
 
     def size(self, blob: Blob) -> int | None:
         try:

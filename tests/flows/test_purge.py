@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 from world import Clone, Place, World, fingerprint
 
+from gitdata.commands import packs
 from gitdata.commands.prune import GRACE
+from gitdata.commands.rowsource import RowSource
 
 
 @pytest.fixture
@@ -86,6 +88,36 @@ def test_copies_elsewhere_go_when_they_are_pruned_and_are_never_sent_again(retra
     assert not doomed & objects(retracted.server.store)
     colleague.gitdata("prune")
     assert not doomed & objects(cache_of(colleague))
+
+
+def read_all(place: Place) -> None:
+    """Read the rows and the row indexes of every extension, live or not."""
+    chain = place.repo.work_tree_snapshot().chain("lattice")
+    everything = chain.ordered(chain.extensions)
+    RowSource(place.repo, (), ()).rows(everything, "train")
+    packs.row_indexes(place.repo, everything)
+
+
+def test_what_was_read_out_of_purged_files_goes_too(retracted: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs, "MANY", 1)
+    clone, colleague = retracted.clone, retracted.another_clone()
+    for place in (clone, colleague):
+        read_all(place)
+        assert list(packs.packs_of(place.repo).folder.iterdir())
+    colleague.gitdata("prune")  # its cache no longer holds what was retracted
+    assert not blobs(clone, "1.1.0") & objects(cache_of(colleague))
+    clone.gitdata("purge", "lattice@1.1.0", "--dry-run")
+    assert packs.packs_of(clone.repo).folder.exists()
+    clone.gitdata("purge", "lattice@1.1.0", "-m", "purge")
+    assert not packs.packs_of(clone.repo).folder.exists()
+    clone.push("origin", "HEAD:main")
+    colleague.git("pull", "--quiet")
+    colleague.gitdata("prune")
+    assert not packs.packs_of(colleague.repo).folder.exists()
+    chain = colleague.repo.work_tree_snapshot().chain("lattice")
+    RowSource(colleague.repo, (), ()).rows(chain.ordered(chain.live), "train")
+    colleague.gitdata("prune")  # what holds nothing that was purged stays
+    assert list(packs.packs_of(colleague.repo).folder.iterdir())
 
 
 def test_a_file_that_a_live_extension_has_too_is_kept(world: World) -> None:

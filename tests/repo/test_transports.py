@@ -329,9 +329,7 @@ def test_an_upload_that_is_cut_off_leaves_nothing_under_a_blobs_name(
     for victim in ("client", "connection"):
         command = [sys.executable, "-P", "-m", "gitdata", "push", "large"]
         with subprocess.Popen(command, cwd=based.path, stderr=subprocess.PIPE, text=True) as client:
-            while not any(
-                path.stat().st_size > 100_000 for path in world.server.store.rglob(".*.tmp")
-            ):  # the large one
+            while not any(path.stat().st_size > 100_000 for path in world.server.store.rglob(".*.tmp")):
                 assert client.poll() is None, "it was faster than we could look"
             if victim == "client":
                 client.kill()
@@ -357,3 +355,23 @@ def end_sessions(server: SshServer) -> None:
     for session in sessions:
         session.kill()
     psutil.wait_procs(sessions)
+
+
+def test_of_many_blobs_a_server_is_asked_by_folders(
+    world: World, based: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from gitdata.commands.transfer import open_remote
+    from gitdata.storage.cache import Blob
+    from gitdata.storage.remote import LISTED, _Cloud
+
+    based.gitdata("push")
+    held = [Blob(path.parent.name + path.name, path.stat().st_size) for path in world.server.store.rglob("*/??/*")]
+    assert len(held) == 3
+    asked: list[Blob] = []
+    size = _Cloud.size
+    monkeypatch.setattr(_Cloud, "size", lambda self, blob: (asked.append(blob), size(self, blob))[1])
+    absent = [Blob(f"{blob.md5[:2]}{n:030x}", 1) for blob in held for n in range(LISTED)]
+    shorter = [Blob(blob.md5, 1) for blob in held]
+    remote = open_remote(based.repo, "data")
+    assert remote.missing([*held, *absent, *shorter]) == [*absent, *shorter]
+    assert asked == []

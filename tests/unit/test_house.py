@@ -20,6 +20,7 @@ LEVELS = [
     {"automation", "report"},
     {"commands"},
     {"repo"},
+    {"pointers"},
     {"snapshot", "store"},
     {"data", "storage", "training"},
     {"durable", "canonical"},

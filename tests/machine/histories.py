@@ -8,6 +8,23 @@ from machine.model import State
 from machine.stage import DATASET, Stage
 
 
+def branch(stage: Stage) -> str:
+    """The branch that is checked out."""
+    return stage.here.git("symbolic-ref", "--short", "HEAD")
+
+
+def unmerged(stage: Stage) -> list[str]:
+    """Branches, here and as the server was seen to have them, with commits that HEAD has not."""
+    tips = stage.tips(stage.here, "refs/heads", "refs/remotes", "--no-merged", "HEAD")
+    return sorted(tips)
+
+
+def applicable(stage: Stage, how: str, *which: str) -> list[str]:
+    """Commits with one parent, newest first, whose `revert` or `cherry-pick` changes something here."""
+    listing = stage.here.git("rev-list", "--no-merges", "--min-parents=1", "--max-count=12", "--topo-order", *which)
+    return [commit for commit in listing.splitlines() if _applied(stage, how, commit) != stage.commits[stage.head]]
+
+
 def switch(stage: Stage, name: str) -> None:
     exists = name in stage.tips(stage.here, "refs/heads")
     stage.here.git("switch", "--quiet", *([] if exists else ["--create"]), name)
@@ -52,7 +69,7 @@ def _resolve(stage: Stage, ours: str, theirs: str, state: State) -> None:
 
 def criss_cross(stage: Stage, other: str) -> None:
     """Two branches of this clone merge each other as they were."""
-    name, tip = stage.here.git("symbolic-ref", "--short", "HEAD"), stage.head
+    name, tip = branch(stage), stage.head
     merge(stage, other)
     switch(stage, other)
     merge(stage, tip)
@@ -61,16 +78,23 @@ def criss_cross(stage: Stage, other: str) -> None:
 
 def apply(stage: Stage, how: str, commit: str) -> None:
     """`revert` or `cherry-pick`; a conflict, which only what was taken away can make, is given up."""
-    ours, (before,) = stage.head, stage.here.git("rev-parse", f"{commit}^@").splitlines()
-    base, theirs = (commit, before) if how == "revert" else (before, commit)
-    state = stage.commits[ours].merged(stage.commits[base], stage.commits[theirs])
-    if state == stage.commits[ours]:
-        return  # git has nothing to commit
-    options = ["--no-edit"] if how == "revert" else []
-    done = run("git", how, *options, commit, cwd=stage.here.path)
-    if done.code != 0:
-        assert all(stage.commits[base].removed(stage.commits[side]) for side in (ours, theirs)), done
-        stage.here.git(how, "--abort")
-        assert stage.head == ours
+    ours, state = stage.head, _applied(stage, how, commit)
+    done = run("git", how, *(["--no-edit"] if how == "revert" else []), commit, cwd=stage.here.path)
+    if done.code == 0:
+        stage.committed(state)
         return
-    stage.committed(state)
+    base, theirs = _sides(stage, how, commit)
+    assert all(base.removed(side) for side in (stage.commits[ours], theirs)), done
+    stage.here.git(how, "--abort")
+    assert stage.head == ours
+
+
+def _applied(stage: Stage, how: str, commit: str) -> State:
+    base, theirs = _sides(stage, how, commit)
+    return stage.commits[stage.head].merged(base, theirs)
+
+
+def _sides(stage: Stage, how: str, commit: str) -> tuple[State, State]:
+    """What git takes for the base and for the other side."""
+    before, after = stage.commits[stage.here.git("rev-parse", f"{commit}^")], stage.commits[commit]
+    return (after, before) if how == "revert" else (before, after)

@@ -18,7 +18,6 @@ from machine.model import Part, Row, fresh, grown
 from machine.stage import DATASET, Stage
 from machine.watch import Watch
 
-FEW = st.integers(1, 3)
 BRANCHES = ("main", "side", "third")
 
 
@@ -36,11 +35,10 @@ class GrowingDataset(RuleBasedStateMachine):
     # --- rows ------------------------------------------------------------------------------------------------
 
     def draw_rows(self, data: st.DataObject, smallest: int = 1) -> list[Row]:
-        """New rows, some that the dataset has, and now and then one twice."""
+        """New rows, some that somebody stored anywhere, and now and then one twice."""
         rows = self.stage.new_rows(data.draw(st.integers(smallest, 3), "new"))
-        known = sorted(self.stage.view.known_rows(self.stage.view.live))
-        if known:
-            rows += data.draw(st.lists(st.sampled_from(known), max_size=2), "known")
+        if stored := [row for made in self.stage.made.values() for part in made.parts for row in part.rows]:
+            rows += data.draw(st.lists(st.sampled_from(stored[-12:]), max_size=2), "stored")
         if rows and data.draw(st.booleans(), "twice"):
             rows.append(rows[0])
         return rows
@@ -59,13 +57,7 @@ class GrowingDataset(RuleBasedStateMachine):
     @rule(data=st.data())
     def add(self, data: st.DataObject) -> None:
         rows, test = self.draw_rows(data), self.stage.new_rows(data.draw(st.integers(0, 2), "test"))
-        self.extend("add", rows, test, (), "add", dedupe=False)
-
-    @precondition(lambda self: self.stage.view.present)
-    @rule(data=st.data())
-    def add_again(self, data: st.DataObject) -> None:
-        file = self.stage.write("again", self.stage.new_rows(1))
-        self.stage.refused(2, "add", DATASET, file)
+        self.extend(data, "add", rows, test, (), "add", dedupe=False)
 
     @precondition(lambda self: self.stage.is_usable)
     @rule(data=st.data())
@@ -77,10 +69,18 @@ class GrowingDataset(RuleBasedStateMachine):
         policy = data.draw(st.sampled_from(("add", "add", "add", "replace", "drop")), "policy") if test else "add"
         parents = data.draw(st.sampled_from([None, None, *sorted(view.live)]), "parent")
         chosen = view.heads if parents is None else (parents,)
-        self.extend("extend", rows, test, chosen, policy, dedupe=data.draw(st.booleans(), "dedupe"))
+        self.extend(data, "extend", rows, test, chosen, policy, dedupe=data.draw(st.booleans(), "dedupe"))
 
     def extend(
-        self, command: str, rows: list[Row], test: list[Row], parents: Sequence[str], policy: str, *, dedupe: bool
+        self,
+        data: st.DataObject,
+        command: str,
+        rows: list[Row],
+        test: list[Row],
+        parents: Sequence[str],
+        policy: str,
+        *,
+        dedupe: bool,
     ) -> None:
         stage, view = self.stage, self.stage.view
         arguments: list[str | Path] = [command, DATASET]
@@ -101,6 +101,12 @@ class GrowingDataset(RuleBasedStateMachine):
         parts = zip(("train", "test"), files, (rows, test), strict=True)
         made = tuple(Part(split, file.name, tuple(own)) for split, file, own in parts if own)
         stage.make(arguments, tuple(parents), made, policy)
+        self.repeat(data)
+
+    def repeat(self, data: st.DataObject) -> None:
+        """The same command once more changes nothing: it is refused, or finds nothing to do."""
+        if data.draw(st.integers(0, 3), "again") == 3:
+            self.stage.again()
 
     @precondition(lambda self: self.stage.is_usable)
     @rule(data=st.data())
@@ -113,9 +119,7 @@ class GrowingDataset(RuleBasedStateMachine):
             at = data.draw(st.integers(0, len(file) - 1), "at")
             changed = data.draw(st.booleans(), "changed")
             file[at : at + 1] = [stage.corrected(file[at])] if changed or len(file) == 1 else []
-        file += stage.new_rows(data.draw(st.integers(0 if file else 1, 3), "new"))
-        if data.draw(st.booleans(), "again"):
-            file.append(file[0])
+        file += self.draw_rows(data, 0 if file else 1)
         if data.draw(st.booleans(), "otherwise"):
             file = data.draw(st.permutations(file), "order")
         decision = data.draw(st.sampled_from(("", "--append-only-new", "--replace")), "decision")
@@ -135,38 +139,50 @@ class GrowingDataset(RuleBasedStateMachine):
             stage.unchanged(arguments)
         else:
             stage.make(arguments, heads, (Part("train", path.name, tuple(new)),))
+        self.repeat(data)
 
     # --- branches --------------------------------------------------------------------------------------------
 
-    @rule(who=st.sampled_from(("one", "two")))
-    def turn(self, who: str) -> None:
+    @rule(who=st.sampled_from(("one", "two")), name=st.sampled_from(BRANCHES))
+    def go(self, who: str, name: str) -> None:
+        """To a clone and a branch; a new one where there is none of that name."""
         self.stage.here = self.stage.clones[who]
-
-    @rule(name=st.sampled_from(BRANCHES))
-    def switch(self, name: str) -> None:
-        """To a branch; a new one where there is none of that name."""
         histories.switch(self.stage, name)
 
     @rule(data=st.data())
     def merge(self, data: st.DataObject) -> None:
-        if others := self.stage.others():
+        if others := histories.unmerged(self.stage):
             histories.merge(self.stage, data.draw(st.sampled_from(others), "other"))
 
-    @rule(data=st.data())
-    def cross(self, data: st.DataObject) -> None:
-        """Two branches merge each other as they were: whoever merges them next finds two merge bases."""
-        if others := [other for other in self.stage.others() if "/" not in other]:
-            histories.criss_cross(self.stage, data.draw(st.sampled_from(others), "other"))
+    @precondition(lambda self: self.stage.is_usable)
+    @rule(data=st.data(), name=st.sampled_from(BRANCHES), cross=st.booleans())
+    def parallel(self, data: st.DataObject, name: str, cross: bool) -> None:
+        """Something is done on two branches, and they are merged; crosswise: whoever merges next finds two bases."""
+        here = histories.branch(self.stage)
+        histories.switch(self.stage, name)
+        self.act(data)
+        histories.switch(self.stage, here)
+        self.act(data)
+        if name != here and cross:
+            histories.criss_cross(self.stage, name)
+        elif name != here:
+            histories.merge(self.stage, name)
+
+    def act(self, data: st.DataObject) -> None:
+        acts = (self.grow, self.grow_file, self.retract, self.undo, self.renumber, self.revert)
+        act = data.draw(st.sampled_from(acts), "act")
+        if self.stage.is_usable:
+            act(data)
 
     @rule(data=st.data())
     def revert(self, data: st.DataObject) -> None:
         """A commit of this branch is taken back: of a leaf, of an interior pointer, of a retraction, of a revert."""
-        if commits := self.stage.commits_of("HEAD"):
+        if commits := histories.applicable(self.stage, "revert", "HEAD"):
             histories.apply(self.stage, "revert", data.draw(st.sampled_from(commits), "commit"))
 
     @rule(data=st.data())
     def cherry_pick(self, data: st.DataObject) -> None:
-        if commits := self.stage.commits_of("--branches", "--remotes", "--not", "HEAD"):
+        if commits := histories.applicable(self.stage, "cherry-pick", "--branches", "--remotes", "--not", "HEAD"):
             histories.apply(self.stage, "cherry-pick", data.draw(st.sampled_from(commits), "commit"))
 
     # --- what is said of extensions --------------------------------------------------------------------------
@@ -178,6 +194,7 @@ class GrowingDataset(RuleBasedStateMachine):
         chosen = data.draw(st.lists(st.sampled_from(sorted(view.known)), min_size=1, max_size=2, unique=True), "ids")
         arguments = ["retract", *(f"{DATASET}@{id[:12]}" for id in chosen), "--reason", "bad", "-m", "bad"]
         self.stage.retract(arguments, view.state.retracted | set(chosen))
+        self.repeat(data)
 
     @precondition(lambda self: self.stage.view.present)
     @rule(data=st.data())
@@ -188,38 +205,35 @@ class GrowingDataset(RuleBasedStateMachine):
             id = data.draw(st.sampled_from(bad), "id")
             arguments = ["retract", "--undo", f"{DATASET}@{id[:12]}", "-m", "good"]
             self.stage.retract(arguments, view.state.retracted - {id})
-        if good:
-            self.stage.refused(2, "retract", "--undo", f"{DATASET}@{data.draw(st.sampled_from(good))[:12]}")
+            self.repeat(data)
+        elif good:
+            self.stage.refused(2, "retract", "--undo", f"{DATASET}@{data.draw(st.sampled_from(good), 'id')[:12]}")
 
-    @precondition(lambda self: self.stage.is_usable)
-    @rule()
-    def renumber(self) -> None:
-        arguments = ["renumber", DATASET, "-m", "labels"]
-        self.stage.renumber(arguments)
-
-    @precondition(lambda self: self.stage.can_repeat)
-    @rule()
-    def again(self) -> None:
-        """The same command once more changes nothing: it is refused, or finds nothing to do."""
-        self.stage.again()
+    @precondition(lambda self: self.stage.is_usable and len(self.stage.view.state.labels) > 1)
+    @rule(data=st.data())
+    def renumber(self, data: st.DataObject) -> None:
+        self.stage.renumber(["renumber", DATASET, "-m", "labels"])
+        self.repeat(data)
 
     # --- exchange --------------------------------------------------------------------------------------------
 
-    @rule(name=st.sampled_from(BRANCHES))
-    def push(self, name: str) -> None:
-        exchange.push(self.stage, name)
+    @rule(first=st.booleans())
+    def push(self, first: bool) -> None:
+        """The branch that is checked out; perhaps its blobs `first`."""
+        if first:
+            exchange.upload(self.stage)
+        exchange.push(self.stage, histories.branch(self.stage))
 
-    @rule()
-    def upload(self) -> None:
-        exchange.upload(self.stage)
-
-    @rule()
-    def fetch(self) -> None:
+    @rule(data=st.data())
+    def pull(self, data: st.DataObject) -> None:
+        """In either clone: what the server has, perhaps merged, perhaps with the blobs."""
+        self.stage.here = self.stage.clones[data.draw(st.sampled_from(("one", "two")), "who")]
         exchange.fetch(self.stage)
-
-    @rule()
-    def bring(self) -> None:
-        exchange.bring(self.stage)
+        others = [other for other in histories.unmerged(self.stage) if "/" in other]
+        if others and data.draw(st.booleans(), "merge"):
+            histories.merge(self.stage, data.draw(st.sampled_from(others), "other"))
+        if data.draw(st.booleans(), "blobs"):
+            exchange.bring(self.stage)
 
     @rule(old=st.booleans(), remote=st.booleans())
     def prune(self, old: bool, remote: bool) -> None:
@@ -228,6 +242,7 @@ class GrowingDataset(RuleBasedStateMachine):
     @precondition(lambda self: self.stage.is_usable and self.stage.view.union("train"))
     @rule()
     def look(self) -> None:
+        exchange.bring(self.stage)
         exchange.look(self.stage)
 
     @invariant()

@@ -94,15 +94,6 @@ class Stage:
         lines = place.git("for-each-ref", "--format=%(refname:short) %(objectname)", *patterns).splitlines()
         return {name: commit for name, commit in map(str.split, lines) if name not in ("origin", "origin/HEAD")}
 
-    def others(self) -> list[str]:
-        """Branches, here and as the server was seen to have them, that are not what is checked out."""
-        return [name for name, tip in self.tips(self.here, "refs/heads", "refs/remotes").items() if tip != self.head]
-
-    def commits_of(self, *which: str) -> list[str]:
-        """Commits with one parent, newest first."""
-        listing = self.here.git("rev-list", "--no-merges", "--min-parents=1", "--max-count=8", "--topo-order", *which)
-        return listing.splitlines()
-
     # --- files -----------------------------------------------------------------------------------------------
 
     def new_rows(self, number: int) -> list[Row]:
@@ -150,13 +141,10 @@ class Stage:
     def _say(self, arguments: Sequence[str | Path], code: int) -> None:
         self.said = Said(tuple(arguments), (self.here.path, self.head), code)
 
-    @property
-    def can_repeat(self) -> bool:
-        return self.said is not None and self.said.place == (self.here.path, self.head)
-
     def again(self) -> None:
         """The last command once more: it finds nothing to do, or is refused."""
         assert self.said is not None
+        assert self.said.place == (self.here.path, self.head)
         done = call(self.here.path, *self.said.arguments)
         assert done.code == self.said.code, (self.said, done)
         assert self.said.place == (self.here.path, self.head), self.said

@@ -10,7 +10,7 @@ from branches import branch, chain_of, grow, live, merge, start, switch
 from world import Clone, Server, World, run
 
 from gitdata.automation import hooks
-from gitdata.commands import extend as command
+from gitdata.commands.extend import extend
 from gitdata.commands.init import init
 from gitdata.commands.intake import Request
 from gitdata.commands.prune import prune
@@ -167,7 +167,7 @@ def test_what_a_reverted_generation_replaced_is_not_missed(world: World) -> None
     base = start(world)
     old = grow(world, "old", 4, 6)
     request = Request("lattice", [world.lattice("all", 1, 6)], grown="replace", message="corrected")
-    generation = command.extend(clone.repo, request).id
+    generation = extend(clone.repo, request).id
     corrected = clone.git("rev-parse", "HEAD")
     child = grow(world, "child", 6, 8)
     clone.git("revert", "--no-edit", corrected)

@@ -122,7 +122,7 @@ def _make(
     if request.grown is None:
         parts = read(request)
     else:
-        parts, growth = grow(repo, request, known, [e.id for e in live], read, stack, say)
+        parts, growth = grow(repo, request, chain, known, [e.id for e in live], read, stack, say)
         if not growth.new and len(parts) == 1:
             return _unchanged(repo, request, chain, parents, old, growth)
     parts = split_by_fraction(request, parts)

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.correction import Told, correction_lines, stored_table, tell
 from gitdata.commands.intake import Part, Request, stamp
-from gitdata.commands.known import Known, KnownFile, Source, live_digest
+from gitdata.commands.known import Known, KnownFile, Source, in_union, live_digest
 from gitdata.commands.records import Say
+from gitdata.data.chain import Chain
 from gitdata.data.pointer import File
 from gitdata.errors import DataUnavailable, Mendable
 from gitdata.repo import Repo
@@ -64,7 +65,14 @@ def check_request(request: Request) -> None:
 
 
 def grow(
-    repo: Repo, request: Request, known: Known, live: Sequence[str], read: Read, stack: ExitStack, say: Say
+    repo: Repo,
+    request: Request,
+    chain: Chain,
+    known: Known,
+    live: Sequence[str],
+    read: Read,
+    stack: ExitStack,
+    say: Say,
 ) -> tuple[list[Part], Growth]:
     """The parts to store of a grown file, and what it comes to; `live`: the ids of the extensions that are known.
 
@@ -73,7 +81,8 @@ def grow(
     for source in known.sources[-1:]:
         if (found := _by_bytes(request, source, live, read, stack)) is not None:
             return found
-    return _by_rows(repo, request, known.together, live, read, say)
+    together = known.together
+    return _by_rows(repo, request, together, in_union(together, chain), live, read, say)
 
 
 # --- by bytes ------------------------------------------------------------------------------------------------
@@ -158,8 +167,9 @@ def _refuse_changed(path: Path, found: tuple[int, int]) -> None:
 
 
 def _by_rows(
-    repo: Repo, request: Request, known: Known, live: Sequence[str], read: Read, say: Say
+    repo: Repo, request: Request, known: Known, kept: NDArray[np.bool_], live: Sequence[str], read: Read, say: Say
 ) -> tuple[list[Part], Growth]:
+    """`kept`: which of the known rows their union keeps; a file that holds it holds the others too."""
     from gitdata.data import grown
 
     parts = read(request)
@@ -169,43 +179,44 @@ def _by_rows(
             f"'{part.source}' is kept as it is: gitdata knows no rows in it, so none of them as new.",
             "Leave --grown out.",
         )
-    places = _places(repo, known, part.scan.full, say)
-    missing = int((places == grown.MISSING).sum())
+    places = _places(repo, known, kept, part.scan.full, say)
+    missing, found = int((places == grown.MISSING).sum()), int((places >= 0).sum())
     new = grown.new_rows(places, part.table.rows)
     told = tell(repo, known, places, part.table, request.inputs, say) if missing else None
     if told is not None:
         _require_decision(request, told, int(new.sum()))
     if replaces := told is not None and request.grown == "replace":
         return parts, Growth(
-            "rows", len(places) - missing, part.table.rows, source_of(part.source, part.table.rows, []), told, replaces
+            "rows", found, part.table.rows, source_of(part.source, part.table.rows, []), told, replaces
         )
     part.keep = None if new.all() else new
     source = source_of(part.source, part.table.rows, live) if told is None and new.any() else None
-    return parts, Growth("rows", len(places) - missing, int(new.sum()), source, told)
+    return parts, Growth("rows", found, int(new.sum()), source, told)
 
 
-def _places(repo: Repo, known: Known, own: NDArray[np.uint64], say: Say) -> NDArray[np.int64]:
+def _places(repo: Repo, known: Known, kept: NDArray[np.bool_], own: NDArray[np.uint64], say: Say) -> NDArray[np.int64]:
     """Which row of the file each known row is: 64 bits find it, and what can confirm that does."""
     import numpy as np
 
     from gitdata.data import grown
 
-    places = grown.match(known.digests, own[:, 0])
+    places = grown.match_union(known.digests, kept, own[:, 0])
     doubtful = [file for file in known.files if file.file.rows and not _is_confirmed(file, places, own)]
-    if not doubtful:
-        return places
-    full = np.stack([known.digests, np.zeros_like(known.digests)], axis=1)
-    whole = np.ones(len(places), bool)
-    for file in known.files:
-        if file not in doubtful:
-            full[file.rows] = own[places[file.rows]]
-        elif (read := _read_digests(repo, file, places[file.rows], say)) is not None:
-            full[file.rows] = read
-        else:
-            whole[file.rows] = False
-    if unread := int((places[~whole] != grown.MISSING).sum()):
-        say(f"{unread} rows were recognised by 64 of the 128 bits of their digests alone; the others are not here.")
-    return grown.match_exactly(full, whole, own)
+    if doubtful:
+        full = np.stack([known.digests, np.zeros_like(known.digests)], axis=1)
+        whole = np.ones(len(places), bool)
+        for file in known.files:
+            if file not in doubtful:
+                full[file.rows] = own[places[file.rows]]
+            elif (read := _read_digests(repo, file, places[file.rows], say)) is not None:
+                full[file.rows] = read
+            else:
+                whole[file.rows] = False
+        if unread := int((places[~whole] != grown.MISSING).sum()):
+            say(f"{unread} rows were recognised by 64 of the 128 bits of their digests alone; the others are not here.")
+        places[kept] = grown.match_exactly(full[kept], whole[kept], own)
+    places[~kept] = grown.SHARED
+    return places
 
 
 def _is_confirmed(file: KnownFile, places: NDArray[np.int64], own: NDArray[np.uint64]) -> bool:

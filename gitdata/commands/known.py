@@ -17,6 +17,7 @@ from gitdata.commands.intake import Part
 from gitdata.commands.packs import read_sidecars
 from gitdata.commands.records import Say, silent
 from gitdata.commands.union import row_indexes
+from gitdata.data.chain import Chain
 from gitdata.data.pointer import SIDECAR, Extension, File
 from gitdata.errors import DataUnavailable, GitdataError
 from gitdata.repo import Repo, malformed_sidecar
@@ -108,6 +109,28 @@ class Known:
             start += known.file.rows
         digests = [np.empty(0, np.uint64), *(self.digests[known.rows] for known in files)]
         return Known(np.concatenate(digests), tuple(kept), self.sources)
+
+
+def in_union(known: Known, chain: Chain) -> NDArray[np.bool_]:
+    """Which of the known rows the union of their extensions keeps: shape (rows,). Splits are apart, as ever."""
+    import numpy as np
+
+    from gitdata.data import union
+
+    kept = np.ones(len(known.digests), bool)
+    order = [extension.id for extension in chain.ordered(chain.closure(file.extension.id for file in known.files))]
+    parents = {id: chain.extensions[id].parents for id in order}
+    for split in {file.file.split for file in known.files}:
+        own: dict[str, list[NDArray[np.intp]]] = {}
+        for file in known.files:
+            if file.file.split == split:
+                own.setdefault(file.extension.id, []).append(np.arange(file.rows.start, file.rows.stop))
+        places = {id: np.concatenate(parts) for id, parts in own.items()}
+        masks = union.keep_masks(order, parents, {id: known.digests[at] for id, at in places.items()})
+        for id, mask in masks.items():
+            if mask is not None:
+                kept[places[id]] = mask
+    return kept
 
 
 def nothing_known() -> Known:

@@ -189,6 +189,27 @@ def test_what_was_made_in_parallel_on_a_replaced_extension_stays(clone: Clone, w
     assert len(heads(clone)) == 2
 
 
+def test_rows_that_two_branches_brought_count_once(clone: Clone, write: Write) -> None:
+    """Both branches took in a file that has some rows in common: the merged dataset is the longer file, and no more."""
+    path = write("x.csv", "a,b\n1,1\n2,2\n")
+    take(clone, path)
+    clone.gitdata("init")
+    clone.commit("base")
+    clone.git("switch", "--quiet", "-c", "side")
+    take(clone, write("x.csv", "a,b\n1,1\n2,2\n3,3\n3,3\n"), message="side")
+    clone.git("switch", "--quiet", "main")
+    take(clone, write("x.csv", "a,b\n1,1\n2,2\n3,3\n4,4\n"), message="main")
+    clone.git("merge", "--quiet", "--no-edit", "side")
+    with pytest.raises(Mendable, match=r"1 row disappeared, 0 new\.\n  a 3, b 3: disappeared"):
+        take(clone, path)
+    record = take(clone, write("x.csv", "a,b\n1,1\n2,2\n3,3\n4,4\n3,3\n"))
+    assert (record.kind, record["grown"]["known_rows"]) == ("unchanged", 5)
+    record = take(clone, write("x.csv", "a,b\n1,1\n2,2\n3,3\n4,4\n3,3\n5,5\n"))
+    assert (record["rows"], record["grown"]["by"]) == ({"train": 1}, "rows")
+    record = take(clone, write("x.csv", "a,b\n1,1\n2,2\n3,3\n4,4\n3,3\n5,5\n6,6\n"))
+    assert (record["rows"], record["grown"]["by"]) == ({"train": 1}, "bytes")
+
+
 def test_a_new_generation_does_not_lose_the_test_rows_unnoticed(clone: Clone, write: Write) -> None:
     lines = [f"{n},{n * n}\n" for n in range(100)]
     take(clone, write("x.csv", "a,b\n" + "".join(lines)), test="0.2", inputs=("a",))

@@ -71,10 +71,10 @@ def drive(scene: Scene, examples: int, steps: int, *, always_the_same: bool = Tr
 
 
 def test_what_a_few_people_do(scene: Scene) -> None:
-    drive(scene, 4, 8)
+    drive(scene, 5, 8)
 
 
 @pytest.mark.slow
 def test_what_many_people_do(scene: Scene) -> None:
     campaign = os.environ.get("GITDATA_MACHINE")
-    drive(scene, int(campaign or 10), 20, always_the_same=campaign is None)
+    drive(scene, int(campaign or 12), 15, always_the_same=campaign is None)

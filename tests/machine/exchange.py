@@ -77,12 +77,14 @@ def prune(stage: Stage, *, old: bool, remote: bool) -> None:
 
 def look(stage: Stage) -> None:
     """`checkout --union` writes the rows in the order that is documented, and overwrites nothing."""
+    if not stage.is_usable or not (expected := stage.view.union("train")):
+        return
     stage.count += 1
     path = stage.root / f"union-{stage.count}.csv"
     command = ["checkout", DATASET, "--union", path, "--copy", "--split", "train"]
     assert stage.records("union", command)
     rows = [tuple(map(float, line.split(","))) for line in path.read_text().splitlines()[1:]]
-    assert rows == stage.view.union("train")
+    assert rows == expected
     stage.refused(2, *command)
 
 

@@ -31,13 +31,17 @@ def switch(stage: Stage, name: str) -> None:
 
 
 def merge(stage: Stage, other: str) -> None:
-    """Git merges without a conflict, unless both sides took something away or gave it another label."""
+    """Git merges without a conflict, unless both sides took something away or gave it another label.
+
+    Or both made one extension out of different grown files, which its sidecar remembers: then either pointer will do.
+    """
     ours, theirs = stage.head, stage.here.git("rev-parse", other)
     base = _base(stage, ours, theirs)
     state = stage.commits[ours].merged(base, stage.commits[theirs])
     done = run("git", "merge", "--quiet", "--no-edit", other, cwd=stage.here.path)
     if done.code != 0:
-        assert all(base.removed(stage.commits[side]) for side in (ours, theirs)), (other, done)
+        both_removed = all(base.removed(stage.commits[side]) for side in (ours, theirs))
+        assert both_removed or _twice(stage, ours, theirs), (other, done)
         _resolve(stage, ours, theirs, state)
     assert stage.commits.setdefault(stage.head, state) == state
 
@@ -49,6 +53,12 @@ def _base(stage: Stage, *commits: str) -> State:
     for other in others:
         state = state.merged(_base(stage, first, other), stage.commits[other])
     return state
+
+
+def _twice(stage: Stage, *commits: str) -> bool:
+    """Whether both sides have a pointer of one name with other bytes."""
+    ours, theirs = (dict(reversed(entry) for entry in stage.entries(stage.here, commit)) for commit in commits)
+    return any(theirs.get(path, object) != object for path, object in ours.items())
 
 
 def _resolve(stage: Stage, ours: str, theirs: str, state: State) -> None:

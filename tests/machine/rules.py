@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from scenes import Scene
 
 from machine import exchange, histories
@@ -53,14 +53,10 @@ class GrowingDataset(RuleBasedStateMachine):
         histories.merge(self.stage, "origin/main")
         self.stage.here = self.stage.clones["one"]
 
-    @precondition(lambda self: not self.stage.view.present)
-    @rule(data=st.data())
     def add(self, data: st.DataObject) -> None:
         rows, test = self.draw_rows(data), self.stage.new_rows(data.draw(st.integers(0, 2), "test"))
         self.extend(data, "add", rows, test, (), "add", dedupe=False)
 
-    @precondition(lambda self: self.stage.is_usable)
-    @rule(data=st.data())
     def grow(self, data: st.DataObject) -> None:
         """Rows in a file of their own, on the heads or on something older; with test rows, or test rows alone."""
         view = self.stage.view
@@ -108,8 +104,6 @@ class GrowingDataset(RuleBasedStateMachine):
         if data.draw(st.integers(0, 3), "again") == 3:
             self.stage.again()
 
-    @precondition(lambda self: self.stage.is_usable)
-    @rule(data=st.data())
     def grow_file(self, data: st.DataObject) -> None:
         """The whole data set in one file: as it was and more, and perhaps with rows gone or changed."""
         stage, view = self.stage, self.stage.view
@@ -154,7 +148,11 @@ class GrowingDataset(RuleBasedStateMachine):
         if others := histories.unmerged(self.stage):
             histories.merge(self.stage, data.draw(st.sampled_from(others), "other"))
 
-    @precondition(lambda self: self.stage.is_usable)
+    @rule(data=st.data(), acts=st.integers(1, 3))
+    def work(self, data: st.DataObject, acts: int) -> None:
+        for _ in range(acts):
+            self.act(data)
+
     @rule(data=st.data(), name=st.sampled_from(BRANCHES), cross=st.booleans())
     def parallel(self, data: st.DataObject, name: str, cross: bool) -> None:
         """Something is done on two branches, and they are merged; crosswise: whoever merges next finds two bases."""
@@ -169,12 +167,13 @@ class GrowingDataset(RuleBasedStateMachine):
             histories.merge(self.stage, name)
 
     def act(self, data: st.DataObject) -> None:
-        acts = (self.grow, self.grow_file, self.retract, self.undo, self.renumber, self.revert)
-        act = data.draw(st.sampled_from(acts), "act")
+        """One commit, or a refusal."""
+        acts = [*[self.grow] * 3, *[self.grow_file] * 3, self.retract, self.undo, self.renumber, self.revert]
         if self.stage.is_usable:
-            act(data)
+            data.draw(st.sampled_from(acts), "act")(data)
+        elif not self.stage.view.present:
+            self.add(data)
 
-    @rule(data=st.data())
     def revert(self, data: st.DataObject) -> None:
         """A commit of this branch is taken back: of a leaf, of an interior pointer, of a retraction, of a revert."""
         if commits := histories.applicable(self.stage, "revert", "HEAD"):
@@ -187,8 +186,6 @@ class GrowingDataset(RuleBasedStateMachine):
 
     # --- what is said of extensions --------------------------------------------------------------------------
 
-    @precondition(lambda self: self.stage.view.present)
-    @rule(data=st.data())
     def retract(self, data: st.DataObject) -> None:
         view = self.stage.view
         chosen = data.draw(st.lists(st.sampled_from(sorted(view.known)), min_size=1, max_size=2, unique=True), "ids")
@@ -196,8 +193,6 @@ class GrowingDataset(RuleBasedStateMachine):
         self.stage.retract(arguments, view.state.retracted | set(chosen))
         self.repeat(data)
 
-    @precondition(lambda self: self.stage.view.present)
-    @rule(data=st.data())
     def undo(self, data: st.DataObject) -> None:
         view = self.stage.view
         bad, good = sorted(view.state.retracted & view.known), sorted(view.known - view.state.retracted)
@@ -209,8 +204,6 @@ class GrowingDataset(RuleBasedStateMachine):
         elif good:
             self.stage.refused(2, "retract", "--undo", f"{DATASET}@{data.draw(st.sampled_from(good), 'id')[:12]}")
 
-    @precondition(lambda self: self.stage.is_usable and len(self.stage.view.state.labels) > 1)
-    @rule(data=st.data())
     def renumber(self, data: st.DataObject) -> None:
         self.stage.renumber(["renumber", DATASET, "-m", "labels"])
         self.repeat(data)
@@ -234,16 +227,11 @@ class GrowingDataset(RuleBasedStateMachine):
             histories.merge(self.stage, data.draw(st.sampled_from(others), "other"))
         if data.draw(st.booleans(), "blobs"):
             exchange.bring(self.stage)
+            exchange.look(self.stage)
 
     @rule(old=st.booleans(), remote=st.booleans())
     def prune(self, old: bool, remote: bool) -> None:
         exchange.prune(self.stage, old=old, remote=remote)
-
-    @precondition(lambda self: self.stage.is_usable and self.stage.view.union("train"))
-    @rule()
-    def look(self) -> None:
-        exchange.bring(self.stage)
-        exchange.look(self.stage)
 
     @invariant()
     def holds(self) -> None:

@@ -94,6 +94,11 @@ class Stage:
         lines = place.git("for-each-ref", "--format=%(refname:short) %(objectname)", *patterns).splitlines()
         return {name: commit for name, commit in map(str.split, lines) if name not in ("origin", "origin/HEAD")}
 
+    @property
+    def is_clean(self) -> bool:
+        """Whether index and work tree are what was committed."""
+        return self.here.git("status", "--porcelain", "--untracked-files=all") == ""
+
     # --- files -----------------------------------------------------------------------------------------------
 
     def new_rows(self, number: int) -> list[Row]:
@@ -130,6 +135,7 @@ class Stage:
         assert done.err.startswith("gitdata: "), done
         assert done.out == "", done
         assert self.head == before
+        assert self.is_clean
         self._say(arguments, code)
 
     def unchanged(self, arguments: Sequence[str | Path]) -> None:
@@ -223,12 +229,14 @@ class Stage:
     def blobs(self, place: Clone | Server, commit: str, ids: Iterable[str] | None = None) -> set[str]:
         """DVC's names of the blobs of some extensions (None: of all) at a commit."""
         wanted = None if ids is None else {id[:8] for id in ids}
-        found = set()
-        for line in place.git("ls-tree", "-r", commit, "--", "datasets").splitlines():
-            (_, _, object), path = line.split("\t")[0].split(), line.split("\t")[1]
-            if path.endswith(".dvc") and (wanted is None or Path(path).stem[-8:] in wanted):
-                found |= self._named(place, object)
-        return found
+        pointers = [(object, Path(path)) for object, path in self.entries(place, commit) if path.endswith(".dvc")]
+        chosen = [object for object, path in pointers if wanted is None or path.stem[-8:] in wanted]
+        return {blob for object in chosen for blob in self._named(place, object)}
+
+    def entries(self, place: Clone | Server, commit: str) -> list[tuple[str, str]]:
+        """Git's name and the path of all files of datasets at a commit."""
+        lines = place.git("ls-tree", "-r", commit, "--", "datasets").splitlines()
+        return [(line.split()[2], line.split("\t")[1]) for line in lines]
 
     def _named(self, place: Clone | Server, object: str) -> frozenset[str]:
         if object not in self._blobs:

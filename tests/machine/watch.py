@@ -25,7 +25,7 @@ class Watch:
     def look(self) -> None:
         self.content = False
         view, clone = self.stage.view, self.stage.here
-        self._clean(clone)
+        assert self.stage.is_clean  # whatever was done is committed, and what was refused left nothing
         self._git_holds(clone, view.state)
         self._server_holds_blobs()
         if view.present:
@@ -38,14 +38,9 @@ class Watch:
 
     # --- git -------------------------------------------------------------------------------------------------
 
-    def _clean(self, clone: Clone) -> None:
-        """Whatever was done is committed; whatever was refused left nothing."""
-        assert clone.git("status", "--porcelain", "--untracked-files=all") == ""
-
     def _git_holds(self, clone: Clone, state: State) -> None:
         """The pointers and retractions of the model, and no others; each pointer is what it says."""
-        listing = [line.split() for line in clone.git("ls-tree", "-r", "HEAD", "--", "datasets").splitlines()]
-        paths = {path: object for _, _, object, path in listing}
+        paths = {path: object for object, path in self.stage.entries(clone, "HEAD")}
         wanted = {f"datasets/{DATASET}/{stem}.dvc" for stem in state.pointers}
         wanted |= {f"datasets/{DATASET}/retracted/{id}.json" for id in state.retracted}
         assert paths.keys() == wanted

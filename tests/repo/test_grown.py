@@ -384,7 +384,8 @@ def test_an_extension_of_older_times_has_no_row_facts(
 
 def test_malformed_row_facts_are_refused() -> None:
     listed = b'{"contents": [], "apart": [], '
-    for content in (b"", b"[]", b"{}", b'{"contents": 1, "apart": []}', listed + b'"source": {}}', listed + b'"roles": 1}'):
+    bad = [b"", b"[]", b"{}", b'{"contents": 1, "apart": []}', listed + b'"source": {}}', listed + b'"roles": 1}']
+    for content in bad:
         with pytest.raises(DataUnavailable, match="malformed"):
             Facts.decode(content)
 

@@ -57,7 +57,9 @@ TestPart = Annotated[str | None, typer.Option("--test", help="A file, or a fract
 ValidationPart = Annotated[str | None, typer.Option("--validation", help="A file, or a fraction.")]
 Version = Annotated[str | None, typer.Option("--version", help="The label of the new extension, as in 1.2.0.")]
 Names = Annotated[str | None, typer.Option(metavar="A,B", help="Names of fields.")]
-Dedupe = Annotated[bool, typer.Option("--dedupe", help="Leave out rows that the dataset already holds.")]
+Dedupe = Annotated[
+    bool, typer.Option("--dedupe", help="Leave out rows that the dataset holds already, by its inputs and outputs.")
+]
 
 
 def open_repo() -> Repo:

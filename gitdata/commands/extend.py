@@ -20,7 +20,6 @@ from gitdata.commands.intake import (
     Request,
     check_finite,
     check_roles,
-    drop_or_count_known,
     read_files,
     schema_of_parts,
     split_by_fraction,
@@ -31,6 +30,7 @@ from gitdata.commands.mixture import with_rows_or_opaque
 from gitdata.commands.order import reordered
 from gitdata.commands.overwrite import Overwritten, overwritten, without
 from gitdata.commands.records import Record, Say, silent
+from gitdata.commands.repeats import drop_or_count_known
 from gitdata.commands.retract import declare_bad
 from gitdata.commands.storing import Copy, Stored, copy_beside, materialise, store
 from gitdata.commands.transfer import sidecar_schema
@@ -50,8 +50,8 @@ if TYPE_CHECKING:
 class _Made:
     """An extension and its pointer; what its rows are beside those of the dataset. `path` None: nothing was to do.
 
-    `reordered`: the files with columns in another order. `compared_also`: the fields that are neither input nor output,
-    and by which rows differ nevertheless, where somebody asked for no row twice.
+    `reordered`: the files with columns in another order. `compared_by`: the fields that tell rows apart, none for all;
+    `over_all`: how many extensions rows were compared with over all fields, for want of digests over these.
     """
 
     extension: Extension
@@ -60,7 +60,8 @@ class _Made:
     leaks: Mapping[str, int] = field(default_factory=dict)
     growth: Growth | None = None
     reordered: Sequence[str] = ()
-    compared_also: Sequence[str] = ()
+    compared_by: Sequence[str] = ()
+    over_all: int = 0
 
 
 def add(repo: Repo, request: Request, say: Say = silent) -> Record:
@@ -115,21 +116,23 @@ def _make(
 ) -> _Made:  # fmt: skip
     inputs, outputs = _roles(request, chain, parents)
     request = replace(request, inputs=inputs, outputs=outputs)
-    read = partial(_read, snapshot=snapshot, schema=_parent_schema(repo, chain, parents))
+    schema = _parent_schema(repo, chain, parents)
+    read = partial(_read, snapshot=snapshot, schema=schema)
     live = chain.ordered(without(chain, old).live_part(parents))
-    known = read_known(repo, live, required=request.dedupe or request.grown is not None, say=say)
+    required = request.dedupe or request.grown is not None
+    known = read_known(repo, live, _telling(request, schema), required=required, say=say)
     growth, replaces, before = None, (), parents
     if request.grown is None:
         parts = read(request)
     else:
         parts, growth = grow(repo, request, chain, known, [e.id for e in live], read, stack, say)
-        if not growth.new and len(parts) == 1:
+        if not growth.new and len(parts) <= 1:
             return _unchanged(repo, request, chain, parents, old, growth)
     parts = split_by_fraction(request, parts)
     if growth and growth.replaces:
         require_test_rows(request, parts, known)
         parents, replaces, known = (), parents, nothing_known()
-    overlap = drop_or_count_known(request, parts, known.digests)
+    overlap = drop_or_count_known(request, parts, known.telling)
     parts = with_rows_or_opaque(parts)
     if not parts:
         raise Mendable(f"Every row is already in '{request.dataset}': there is nothing to add.", "Nothing was changed.")
@@ -145,15 +148,8 @@ def _make(
     say(f"Storing {len(stored)} file{'s' * (len(stored) != 1)}.")
     extension = store(repo, draft, parts, stored, source)
     path = _write_pointer(repo, extension, request.message, old)
-    others = _compared_also(request, draft.schema)
-    return _Made(extension, path, overlap, leaks, growth, reordered(repo, chain, before, parts), others)
-
-
-def _compared_also(request: Request, schema: Schema | None) -> tuple[str, ...]:
-    """The fields besides declared inputs and outputs that --dedupe went by, since row indexes are over all fields."""
-    if not (request.dedupe and request.inputs and request.outputs and schema):
-        return ()
-    return tuple(name for name in schema.names if name not in (*request.inputs, *request.outputs))
+    compared_by, moved = _telling(request, draft.schema), reordered(repo, chain, before, parts)
+    return _Made(extension, path, overlap, leaks, growth, moved, compared_by, known.over_all)
 
 
 def _finish_or_refuse(repo: Repo, request: Request, same: Extension, old: Overwritten, *, was_lost: bool) -> Path:
@@ -210,7 +206,8 @@ def _record(repo: Repo, request: Request, chain: Chain, made: _Made, old: Overwr
             "seen_by": list(old.seen_by),
             "version": extension.version,
             "committed": request.message is not None,
-            "compared_also": list(made.compared_also),
+            "compared_by": list(made.compared_by),
+            "compared_over_all": made.over_all,
         },
     )
 
@@ -224,6 +221,13 @@ def _roles(request: Request, chain: Chain, parents: Iterable[str]) -> tuple[tupl
     inputs = request.inputs or next((e.inputs for e in inherited if e.inputs), ())
     outputs = request.outputs or next((e.outputs for e in inherited if e.outputs), ())
     return inputs, outputs
+
+
+def _telling(request: Request, schema: Schema | None) -> tuple[str, ...]:
+    """The fields that tell rows apart for duplicates and leaks, none for all."""
+    from gitdata.data import rows
+
+    return rows.telling_fields(request.inputs, request.outputs, schema.names) if schema else ()
 
 
 def _parent_schema(repo: Repo, chain: Chain, parents: Iterable[str]) -> Schema | None:

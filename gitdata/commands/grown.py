@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.correction import Told, correction_lines, stored_table, tell
-from gitdata.commands.intake import Part, Request, stamp
+from gitdata.commands.intake import Part, Request, names_files, stamp
 from gitdata.commands.known import Known, KnownFile, Source, in_union, live_digest
 from gitdata.commands.records import Say
 from gitdata.data.chain import Chain
@@ -91,14 +91,16 @@ def grow(
 def _by_bytes(
     request: Request, source: Source, live: Sequence[str], read: Read, stack: ExitStack
 ) -> tuple[list[Part], Growth] | None:
-    """The tail alone, where the file begins with the bytes of a source; None: the rows must tell."""
+    """The tail alone, if any, where the file begins with the bytes of a source; None: the rows must tell."""
     from gitdata.data import formats
 
     (path,) = request.files
-    if not path.is_file() or not formats.grows_by_bytes(path) or stamp(path)[0] <= source.size:
+    if not path.is_file() or not formats.grows_by_bytes(path) or stamp(path)[0] < source.size:
         return None
     found = stamp(path)
     beginning, whole = _hashes(path, source.size)
+    if whole == source.sha256 and not names_files(request):
+        return [], Growth("bytes", source.rows, 0, None)
     tail = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gitdata-"))) / path.name
     if beginning != source.sha256 or not formats.tail(path, source.size, tail):
         return None

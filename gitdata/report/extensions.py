@@ -16,16 +16,15 @@ def extension_text(record: Record) -> list[str]:
     """What `add` and `extend` say."""
     name = f"{record['dataset']}@{record['version']} ({record.id[:8]})"
     if record.kind == "unchanged":
-        return [*_grown(record["grown"]), f"{name} holds every row of the file: nothing to do"]
+        return [*_grown(record["grown"], whole=True), f"{name} holds every row of the file: nothing to do"]
     parents = f"extends {', '.join(record['parents'])}" if record["parents"] else "a base"
     parents += f" in place of {', '.join(record['replaces'])}" if record["replaces"] else ""
     done = "committed" if record["committed"] else "staged"
     lines = [f"{name}: {rows_text(record['rows'])}; {parents}", *_grown(record["grown"])]
     lines += _leaks(record["leaks"])
-    lines += _repeated(record["known_rows"], left_out=record["deduplicated"])
-    if others := record["compared_also"]:
-        more = f" and {len(others) - 6} more" if len(others) > 6 else ""
-        lines.append(f"Rows that differ only in {', '.join(others[:6])}{more} are not taken for the same.")
+    lines += _repeated(record)
+    if others := record["compared_over_all"]:
+        lines.append(f"compared over all fields with {plural(others, 'extension')} made with other inputs or outputs")
     lines += [f"The columns of '{name}' stand in another order; fields go by name." for name in record["reordered"]]
     if not sum(record["rows"].values()):
         lines.append("No format is known for its files: they are kept as they are, and nothing is trained on them.")
@@ -37,25 +36,27 @@ def extension_text(record: Record) -> list[str]:
     return lines
 
 
-def _grown(grown: Mapping[str, Any] | None) -> list[str]:
-    """What a grown file came to."""
+def _grown(grown: Mapping[str, Any] | None, *, whole: bool = False) -> list[str]:
+    """What a grown file came to; `whole`: it brings nothing."""
     if grown is None:
         return []
     from gitdata.commands.correction import correction_lines
 
     correction = correction_lines(grown["correction"]) if grown["correction"] else []
-    how = "by its first bytes" if grown["by"] == "bytes" else "by their digests"
+    by_bytes = "by its bytes" if whole else "by its first bytes"
+    how = by_bytes if grown["by"] == "bytes" else "by their digests"
     examples = [f"  {example}" for example in correction[1:]]
     return [f"{plural(grown['known_rows'], 'row')} of the file known, {how}", *correction[:1], *examples]
 
 
-def _repeated(count: int, *, left_out: bool) -> list[str]:
+def _repeated(record: Record) -> list[str]:
     """Rows that are not new."""
-    if not count:
+    if not (count := record["known_rows"]):
         return []
-    if left_out:
-        return [f"{plural(count, 'row')} left out: in the dataset before, or repeated here"]
-    return [f"{plural(count, 'row')} in the dataset before, or repeated here (--dedupe leaves such rows out)"]
+    where = "in the dataset before, or repeated here" + ", by inputs and outputs" * bool(record["compared_by"])
+    if record["deduplicated"]:
+        return [f"{plural(count, 'row')} left out: {where}"]
+    return [f"{plural(count, 'row')} {where} (--dedupe leaves such rows out)"]
 
 
 def _leaks(leaks: Mapping[str, int]) -> list[str]:

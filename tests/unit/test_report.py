@@ -12,7 +12,7 @@ from gitdata.report.differences import print_difference
 from gitdata.report.extensions import extension_text, log_graph, purge_lines, retraction_lines
 
 EXTENSION: dict[str, Any] = {
-    "committed": True, "compared_also": [], "dataset": "d", "deduplicated": False, "grown": None,
+    "committed": True, "compared_by": [], "compared_over_all": 0, "dataset": "d", "deduplicated": False, "grown": None,
     "known_rows": 0, "leaks": {}, "overwrites": [], "parents": [], "pointer": "p", "reordered": [], "replaces": [],
     "rows": {"train": 3}, "seen_by": [], "version": "1.0.0",
 }  # fmt: skip
@@ -26,8 +26,11 @@ def test_rows_that_repeat_are_in_the_dataset_or_were_left_out() -> None:
     assert told(known_rows=2)[1] == "2 rows in the dataset before, or repeated here (--dedupe leaves such rows out)"
     assert told(known_rows=2, deduplicated=True)[1] == "2 rows left out: in the dataset before, or repeated here"
     assert len(told(deduplicated=True)) == 2
-    others = told(deduplicated=True, compared_also=["job", *"abcdefg"])
-    assert others[1] == "Rows that differ only in job, a, b, c, d, e and 2 more are not taken for the same."
+    by_roles = told(known_rows=1, deduplicated=True, compared_by=["a", "y"], compared_over_all=2)
+    assert by_roles[1:3] == [
+        "1 row left out: in the dataset before, or repeated here, by inputs and outputs",
+        "compared over all fields with 2 extensions made with other inputs or outputs",
+    ]
 
 
 def test_examples_of_a_correction_stand_below_its_sum() -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from copy import copy
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +46,21 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def command_line(words: Sequence[str]) -> Any:
+    """The command line for some words: where they begin with the name of a command, that one alone.
+
+    Making all of them takes a fifth of a short command's time.
+    """
+    named = [info for info in app.registered_commands if [_name(info)] == [*words[:1]]]
+    part = copy(app)
+    part.registered_commands = named or app.registered_commands
+    return typer.main.get_command(part)
+
+
+def _name(command: typer.models.CommandInfo) -> str:
+    return command.name or typer.main.get_command_name(getattr(command.callback, "__name__", ""))
 
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON record a line.")]

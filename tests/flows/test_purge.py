@@ -15,9 +15,9 @@ from gitdata.commands.rowsource import RowSource
 from gitdata.commands.union import row_indexes
 
 
-@pytest.fixture
-def retracted(world: World) -> World:
-    """A base and two extensions, all pushed; the second, 1.1.0, is retracted, and that is pushed too."""
+@pytest.fixture(scope="module")
+def first(first_world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = first_world.copy(tmp_path_factory.mktemp("retracted"))
     clone = world.clone
     clone.gitdata("add", "lattice", world.lattice("a", 0, 2), "-m", "a")
     clone.gitdata("extend", "lattice", world.lattice("b", 2, 3), "-m", "b")
@@ -26,7 +26,14 @@ def retracted(world: World) -> World:
     clone.push("origin", "HEAD:main")
     clone.gitdata("retract", "lattice@1.1.0", "--reason", "wrong material", "-m", "bad")
     clone.push("origin", "HEAD:main")
+    world.server.wait()
     return world
+
+
+@pytest.fixture
+def retracted(first: World, tmp_path: Path) -> World:
+    """A base and two extensions, all pushed; the second, 1.1.0, is retracted, and that is pushed too."""
+    return first.copy(tmp_path)
 
 
 def objects(folder: Path) -> set[str]:

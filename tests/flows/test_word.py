@@ -8,10 +8,9 @@ import pytest
 from world import Clone, World
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    """A clone without a server's hook; trainings are asked for by hand. Version 1 is the champion."""
-    world = World.make(tmp_path)
+@pytest.fixture(scope="module")
+def trained(first_world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = first_world.copy(tmp_path_factory.mktemp("trained"))
     (world.server.path / "hooks" / "post-receive").unlink()
     world.clone.declare()
     world.clone.gitdata("add", "lattice", world.lattice("base", 0, 20), "--test", "0.2", "-m", "base")
@@ -19,6 +18,12 @@ def world(tmp_path: Path) -> World:
     world.clone.push()
     world.clone.gitdata("train", "lattice")
     return world
+
+
+@pytest.fixture
+def world(trained: World, tmp_path: Path) -> World:
+    """A clone without a server's hook; trainings are asked for by hand. Version 1 is the champion."""
+    return trained.copy(tmp_path)
 
 
 def grow(world: World, first: int) -> None:

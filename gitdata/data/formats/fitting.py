@@ -73,7 +73,7 @@ def cast(array: NDArray[Any], dtype: str, name: str, path: Path, start: int = 0)
     """
     with np.errstate(all="ignore"):
         cast = array.astype(dtype)
-        is_lost = _is_lost(array, cast)
+        is_lost = changed(array, cast)
     if is_lost.any():
         row, *_ = np.argwhere(is_lost)[0]
         value = array[is_lost][0]
@@ -84,12 +84,14 @@ def cast(array: NDArray[Any], dtype: str, name: str, path: Path, start: int = 0)
     return cast
 
 
-def _is_lost(array: NDArray[Any], cast: NDArray[Any]) -> NDArray[np.bool_]:
-    """Where a cast has another value. There and back is not enough: -1 and 255 of eight bits are the same bits."""
+def changed(array: NDArray[Any], cast: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a cast has another value, rounding to a narrower float aside.
+
+    There and back is not enough: -1 and 255 of eight bits are the same bits."""
     theirs, ours = array.dtype, cast.dtype
     if theirs.kind == ours.kind == "f":
-        return np.isinf(cast) & ~np.isinf(array)
-    is_lost = cast.astype(theirs) != array  # comparing with `cast` itself would round what is compared
+        return np.asarray(np.isinf(cast) & ~np.isinf(array))
+    is_lost = np.asarray(cast.astype(theirs) != array)  # comparing with `cast` itself would round what is compared
     if ours.kind in "iu":
         is_lost |= ~_within(array, ours)
     if theirs.kind in "iu":
@@ -101,8 +103,8 @@ def _within(array: NDArray[Any], integers: np.dtype[Any]) -> NDArray[np.bool_]:
     """Where values, of any dtype, lie within the range of a dtype of integers."""
     limits = np.iinfo(integers)
     if array.dtype.kind == "f":
-        wide = array.astype(np.float64)
-        return (wide >= float(limits.min)) & (wide < float(limits.max + 1))  # the powers of two, which floats hold
+        wide = array.astype(np.float64)  # which holds these powers of two, if not the integers beside them
+        return np.asarray((wide >= float(limits.min)) & (wide < float(limits.max + 1)))
     if array.dtype.kind == "b":
         return np.ones(array.shape, np.bool_)
-    return (array >= limits.min) & (array <= limits.max)
+    return np.asarray((array >= limits.min) & (array <= limits.max))

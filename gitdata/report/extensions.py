@@ -170,6 +170,8 @@ def purge_lines(record: Record) -> list[str]:
     done = "would be purged" if record["dry_run"] else "is purged"
     blobs = f"{plural(record['blobs'], 'blob')}, {size_text(record['bytes'])}"
     lines = [f"{what} {done}: {blobs} deleted from {' and '.join(record['places'])}"]
+    if record["checked_out"]:
+        lines.append(f"  and {plural(record['checked_out'], 'checked-out file')} from the work trees of this clone")
     shared = Counter(kept["needed_by"] for kept in record["kept"])
     lines += [f"  kept: {plural(count, 'blob')} that {holder} has too" for holder, count in sorted(shared.items())]
     if record["seen_by"]:

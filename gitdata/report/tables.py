@@ -186,6 +186,8 @@ def prune_lines(records: Sequence[Record]) -> list[str]:
     return [
         f"{record.id}: {plural(record['blobs'], 'blob')} {'would go' if record['dry_run'] else 'deleted'}, "
         f"{size_text(record['bytes'])}; {record['kept']} kept"
+        + f"; {plural(record['checked_out'], 'checked-out file')} of what was purged"
+        * bool(record["checked_out"])
         for record in records
     ]
 

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
 import pytest
+from disk_faults import Crash, dying
 from world import Clone, Place, World, fingerprint
 
-from gitdata.commands import packs
+from gitdata.commands import extend, packs
+from gitdata.commands.intake import Request
 from gitdata.commands.prune import GRACE
+from gitdata.commands.purge import purge
 from gitdata.commands.rowsource import RowSource
+from gitdata.commands.transfer import blobs_of
 from gitdata.commands.union import row_indexes
+from gitdata.data import pointerfile
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +102,73 @@ def test_copies_elsewhere_go_when_they_are_pruned_and_are_never_sent_again(retra
     assert not doomed & objects(retracted.server.store)
     colleague.gitdata("prune")
     assert not doomed & objects(cache_of(colleague))
+
+
+def test_a_purge_that_dies_at_any_step_is_finished_by_a_repeat(
+    retracted: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a sidecar lists the files, so that nothing but itself knows what it named."""
+    monkeypatch.setattr(pointerfile, "INLINE_FILES", 0)
+    monkeypatch.setattr(packs, "MANY", 1)
+    clone, store = retracted.clone, retracted.server.store
+    files = [retracted.lattice(f"f{run}", run, run + 1) for run in (10, 11)]
+    extend.extend(clone.repo, Request("lattice", files, message="many"))
+    (extension,) = clone.repo.work_tree_snapshot().extensions("lattice@1.3.0")[1]
+    assert extension.files is None
+    doomed = {blob.md5 for blob in blobs_of(clone.repo, extension)}
+    clone.gitdata("checkout", "lattice")
+    clone.push()
+    clone.gitdata("retract", "lattice@1.3.0", "--reason", "wrong", "-m", "bad")
+    clone.push()
+    places = (store, cache_of(clone), clone.path / "datasets", clone.repo.state)
+    read_all(clone)
+    for number, place in enumerate(places):
+        shutil.copytree(place, retracted.root / "kept" / str(number), symlinks=True)
+    with dying(None) as disk:
+        purge(clone.repo, "lattice@1.3.0", None)
+    for at in range(1, len(disk.steps) + 1):
+        for number, place in enumerate(places):
+            shutil.rmtree(place)
+            shutil.copytree(retracted.root / "kept" / str(number), place, symlinks=True)
+        assert doomed <= objects(store)
+        with dying(at), pytest.raises(Crash):
+            purge(clone.repo, "lattice@1.3.0", None)
+        purge(clone.repo, "lattice@1.3.0", None)
+        for folder in (store, cache_of(clone)):
+            assert not doomed & objects(folder), (at, disk.steps[at - 1])
+        assert not packs.packs_of(clone.repo).folder.exists(), (at, disk.steps[at - 1])
+        assert not list((clone.path / "datasets" / "lattice").glob("1.3.0-*/*"))
+
+
+def test_checked_out_files_go_too_in_every_work_tree(retracted: World) -> None:
+    clone, colleague = retracted.clone, retracted.another_clone()
+    for place in (clone, colleague):
+        place.git("branch", "--quiet", "before", "HEAD~1")
+        place.git("worktree", "add", "--quiet", retracted.root / f"{place.path.name} linked", "before")
+        linked = Clone(retracted.root / f"{place.path.name} linked")
+        linked.gitdata("checkout", "lattice")
+        linked.git("checkout", "--quiet", "--detach", "main")
+        place.git("branch", "--quiet", "-D", "before")
+    of_clone, of_colleague = (
+        list((retracted.root / f"{place.path.name} linked" / "datasets").rglob("*.csv")) for place in (clone, colleague)
+    )
+    assert len(of_clone) == len(of_colleague) == 3
+    assert clone.gitdata("purge", "lattice@1.1.0", "--dry-run", "--json").records[0]["checked_out"] == 3
+    assert all(path.exists() for path in of_clone)
+    assert "3 checked-out files" in clone.gitdata("purge", "lattice@1.1.0", "-m", "purge").out
+    assert [path.exists() for path in sorted(of_clone)] == [True, False, True]
+    clone.push()
+    colleague.git("pull", "--quiet")
+    before = fingerprint(cache_of(colleague), colleague.path / "datasets")
+    held = blobs(colleague, "1.1.0") & objects(cache_of(colleague))
+    assert held
+    dry = colleague.gitdata("prune", "--dry-run", "--json").records[0]
+    assert fingerprint(cache_of(colleague), colleague.path / "datasets") == before
+    done = colleague.gitdata("prune", "--json").records[0]
+    assert (dry["blobs"], dry["bytes"], dry["checked_out"]) == (done["blobs"], done["bytes"], done["checked_out"])
+    assert (done["blobs"], done["checked_out"]) == (len(held), 3)
+    assert [path.exists() for path in sorted(of_colleague)] == [True, False, True]
+    assert not held & objects(cache_of(colleague))
 
 
 def read_all(place: Place) -> None:

@@ -73,6 +73,7 @@ def extend(
     replace: Annotated[
         bool, typer.Option("--replace", help="Where rows of a grown file changed: it takes the place of the heads.")
     ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Take rows of a grown file that were retracted, too.")] = False,
     test: TestPart = None,
     validation: ValidationPart = None,
     test_policy: Annotated[str, typer.Option(help="The test rows of the parents: add, replace or drop.")] = "add",
@@ -101,6 +102,7 @@ def extend(
         _policy(test_policy),
         _corrections(grown, append_only_new, replace),
         overwrite,
+        again,
     )
     repo = open_repo()
     record = command.extend(repo, request, say)
@@ -327,6 +329,7 @@ def _request(
     test_policy: Policy = "add",
     grown: Corrections | None = None,
     overwrite: bool = False,
+    again: bool = False,
 ) -> Request:
     from gitdata.commands.intake import Request
 
@@ -343,6 +346,7 @@ def _request(
         test_policy=test_policy,
         dedupe=dedupe,
         grown=grown,
+        again=again,
         overwrite=overwrite,
     )
 

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitdata import durable
 from gitdata.commands.grown import Growth, base_source, check_request, grow, require_test_rows
@@ -34,6 +34,7 @@ from gitdata.commands.repeats import drop_or_count_known
 from gitdata.commands.retract import declare_bad
 from gitdata.commands.storing import Copy, Stored, copy_beside, materialise, store
 from gitdata.commands.transfer import sidecar_schema
+from gitdata.commands.withdrawn import read_withdrawn
 from gitdata.data import pointer, pointerfile
 from gitdata.data.chain import Chain, next_version
 from gitdata.data.pointer import Directory, Extension
@@ -51,7 +52,8 @@ class _Made:
     """An extension and its pointer; what its rows are beside those of the dataset. `path` None: nothing was to do.
 
     `reordered`: the files with columns in another order. `compared_by`: the fields that tell rows apart, none for all;
-    `over_all`: how many extensions rows were compared with over all fields, for want of digests over these.
+    `over_all`: how many extensions rows were compared with over all fields, for want of digests over these;
+    `retracted`: its rows that stand in retracted extensions alone, of a grown file those that were left out.
     """
 
     extension: Extension
@@ -62,6 +64,7 @@ class _Made:
     reordered: Sequence[str] = ()
     compared_by: Sequence[str] = ()
     over_all: int = 0
+    retracted: Sequence[Mapping[str, Any]] = ()
 
 
 def add(repo: Repo, request: Request, say: Say = silent) -> Record:
@@ -121,12 +124,16 @@ def _make(
     live = chain.ordered(without(chain, old).live_part(parents))
     required = request.dedupe or request.grown is not None
     known = read_known(repo, live, _telling(request, schema), required=required, say=say)
+    withdrawn = read_withdrawn(repo, chain, known, {bad.id for bad in old.extensions}, say)
     growth, replaces, before = None, (), parents
     if request.grown is None:
         parts = read(request)
+        retracted = withdrawn.told([withdrawn.owners(part) for part in parts])
     else:
-        parts, growth = grow(repo, request, chain, known, [e.id for e in live], read, stack, say)
-        if not growth.new and len(parts) <= 1:
+        left_out = None if request.again else withdrawn
+        parts, growth = grow(repo, request, chain, known, left_out, [e.id for e in live], read, stack, say)
+        retracted = list(growth.retracted)
+        if not growth.replaces and not any(part.rows or part.is_opaque for part in parts):
             return _unchanged(repo, request, chain, parents, old, growth)
     parts = split_by_fraction(request, parts)
     if growth and growth.replaces:
@@ -135,7 +142,8 @@ def _make(
     overlap = drop_or_count_known(request, parts, known.telling)
     parts = with_rows_or_opaque(parts)
     if not parts:
-        raise Mendable(f"Every row is already in '{request.dataset}': there is nothing to add.", "Nothing was changed.")
+        there = f"already in '{request.dataset}'" + ", or was retracted" * bool(retracted)
+        raise Mendable(f"Every row is {there}: there is nothing to add.", "Nothing was changed.")
     leaks = leaks_of(request, chain, parts, known)
     draft = _draft(request, chain, parents, replaces, parts)
     stored = materialise(repo, parts, copies, stack)
@@ -149,7 +157,7 @@ def _make(
     extension = store(repo, draft, parts, stored, source)
     path = _write_pointer(repo, extension, request.message, old)
     compared_by, moved = _telling(request, draft.schema), reordered(repo, chain, before, parts)
-    return _Made(extension, path, overlap, leaks, growth, moved, compared_by, known.over_all)
+    return _Made(extension, path, overlap, leaks, growth, moved, compared_by, known.over_all, retracted)
 
 
 def _finish_or_refuse(repo: Repo, request: Request, same: Extension, old: Overwritten, *, was_lost: bool) -> Path:
@@ -179,15 +187,17 @@ def _unchanged(
     for head in heads:
         is_of_file = any(file.path == name for file in repo.files_of(head))
         if is_of_file and not _is_finished(repo, request, head):
-            return _Made(head, _write_pointer(repo, head, request.message, old), growth=growth)
-    return _Made(heads[0], None, growth=growth)
+            path = _write_pointer(repo, head, request.message, old)
+            return _Made(head, path, growth=growth, retracted=growth.retracted)
+    return _Made(heads[0], None, growth=growth, retracted=growth.retracted)
 
 
 def _record(repo: Repo, request: Request, chain: Chain, made: _Made, old: Overwritten) -> Record:
     extension = made.extension
     if made.path is None:
         fields = {"dataset": extension.dataset, "rows": dict(extension.rows), "version": extension.version}
-        return Record("unchanged", extension.id, fields | {"grown": made.growth and made.growth.record()})
+        grown = made.growth and made.growth.record()
+        return Record("unchanged", extension.id, fields | {"grown": grown, "retracted": list(made.retracted)})
     return Record(
         "extension",
         extension.id,
@@ -201,6 +211,7 @@ def _record(repo: Repo, request: Request, chain: Chain, made: _Made, old: Overwr
             "parents": [chain.extensions[parent].stem for parent in extension.parents],
             "pointer": made.path.relative_to(repo.top).as_posix(),
             "reordered": list(made.reordered),
+            "retracted": list(made.retracted),
             "replaces": [chain.extensions[id].stem for id in extension.replaces],
             "rows": dict(extension.rows),
             "seen_by": list(old.seen_by),

@@ -33,7 +33,8 @@ class Request:
     """What a person asks for. `test` and `validation` hold a file or a fraction of the rows, as text.
 
     `parents` None: the heads. `inputs` and `outputs` name fields; without them an extension has its parents'. `grown`:
-    the one file is the whole grown data set, and this is what to do where it corrects rows.
+    the one file is the whole grown data set, and this is what to do where it corrects rows; `again`: its rows that were
+    retracted are taken too.
     """
 
     dataset: str
@@ -48,6 +49,7 @@ class Request:
     test_policy: Policy = "add"
     dedupe: bool = False
     grown: Corrections | None = None
+    again: bool = False
     overwrite: bool = False
 
 
@@ -116,6 +118,15 @@ class Part:
         if not self.scan.fields:
             return self.digests
         return self.scan.telling if self.keep is None else self.scan.telling[self.keep]
+
+    def choose(self, wanted: NDArray[np.bool_]) -> None:
+        """Keep only the wanted ones of the rows of this part: shape (rows,)."""
+        import numpy as np
+
+        if not wanted.all():
+            keep = np.ones(len(self.scan.full), bool) if self.keep is None else self.keep.copy()
+            keep[np.flatnonzero(keep)[~wanted]] = False
+            self.keep = keep
 
     def among(self, others: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """Which rows are among others, of which some may be told by all fields, for want of better."""

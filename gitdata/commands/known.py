@@ -108,10 +108,22 @@ class Known:
         """Without the files that were handed in apart: no grown file of the train rows holds those."""
         return self._only([known for known in self.files if not known.apart])
 
+    @property
+    def apart(self) -> Known:
+        """Of the files that were handed in apart."""
+        return self._only([known for known in self.files if known.apart])
+
     def of(self, split: str, extensions: Collection[str] | None = None) -> NDArray[np.uint64]:
         """What rows of a split are told by; of the extensions with these ids, default: of all."""
+        return self._of(split, extensions).telling
+
+    def digests_of(self, split: str, extensions: Collection[str]) -> NDArray[np.uint64]:
+        """The same by all fields."""
+        return self._of(split, extensions).digests
+
+    def _of(self, split: str, extensions: Collection[str] | None) -> Known:
         own = [known for known in self.files if known.file.split == split]
-        return self._only([k for k in own if extensions is None or k.extension.id in extensions]).telling
+        return self._only([k for k in own if extensions is None or k.extension.id in extensions])
 
     def _only(self, files: Sequence[KnownFile]) -> Known:
         import numpy as np
@@ -128,7 +140,10 @@ class Known:
 
 
 def in_union(known: Known, chain: Chain) -> NDArray[np.bool_]:
-    """Which of the known rows the union of their extensions keeps: shape (rows,). Splits are apart, as ever."""
+    """Which of the known rows the union of their extensions keeps: shape (rows,).
+
+    All splits together: of one file two branches may have taken other rows for tests.
+    """
     import numpy as np
 
     from gitdata.data import union

@@ -29,8 +29,5 @@ def drop_or_count_known(request: Request, parts: list[Part], seen: NDArray[np.ui
     fresh = first & ~np.concatenate([part.among(seen) for part in parts])
     if request.dedupe:
         for part, its in zip(parts, np.split(fresh, np.cumsum([part.rows for part in parts])[:-1]), strict=True):
-            if not its.all():
-                keep = np.ones(len(part.scan.full), bool) if part.keep is None else part.keep.copy()
-                keep[np.flatnonzero(keep)[~its]] = False
-                part.keep = keep
+            part.choose(its)
     return int((~fresh).sum())

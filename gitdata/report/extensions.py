@@ -11,16 +11,21 @@ from gitdata.commands.records import Record
 from gitdata.report.graph import drawable, graph_lines
 from gitdata.report.tables import plural, printable, rows_text, size_text, split_counts
 
+SHOWN = 3  # retracted extensions that are named
+
 
 def extension_text(record: Record) -> list[str]:
     """What `add` and `extend` say."""
     name = f"{record['dataset']}@{record['version']} ({record.id[:8]})"
     if record.kind == "unchanged":
-        return [*_grown(record["grown"], whole=True), f"{name} holds every row of the file: nothing to do"]
+        gone = _retracted(record)
+        rest = f"{name} holds every {'other row' if gone else 'row'} of the file: nothing to do"
+        return [*_grown(record["grown"], whole=True), *gone, rest]
     parents = f"extends {', '.join(record['parents'])}" if record["parents"] else "a base"
     parents += f" in place of {', '.join(record['replaces'])}" if record["replaces"] else ""
     done = "committed" if record["committed"] else "staged"
     lines = [f"{name}: {rows_text(record['rows'])}; {parents}", *_grown(record["grown"])]
+    lines += _retracted(record)
     lines += _leaks(record["leaks"])
     lines += _repeated(record)
     if others := record["compared_over_all"]:
@@ -47,6 +52,22 @@ def _grown(grown: Mapping[str, Any] | None, *, whole: bool = False) -> list[str]
     how = by_bytes if grown["by"] == "bytes" else "by their digests"
     examples = [f"  {example}" for example in correction[1:]]
     return [f"{plural(grown['known_rows'], 'row')} of the file known, {how}", *correction[:1], *examples]
+
+
+def _retracted(record: Record) -> list[str]:
+    """Rows that were retracted: left out of a grown file, else live again."""
+    found = record["retracted"]
+    if not found:
+        return []
+    rows, were = plural(sum(each["rows"] for each in found), "row"), ", ".join(map(_why, found[:SHOWN]))
+    were += f" and {len(found) - SHOWN} more" * (len(found) > SHOWN)
+    if record["grown"] is None:
+        return [f"{rows} retracted before: {were}; here they are live again"]
+    return [f"{rows} left out, retracted with {were}; --again takes them"]
+
+
+def _why(retracted: Mapping[str, Any]) -> str:
+    return f"{retracted['extension']} ({retracted['reason']})"
 
 
 def _repeated(record: Record) -> list[str]:

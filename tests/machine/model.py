@@ -189,6 +189,14 @@ class View:
         """Whatever rows these extensions hold, of any split."""
         return {row for id in live for part in self.made[id].parts for row in part.rows}
 
+    @property
+    def withdrawn(self) -> set[Row]:
+        """Train rows that were retracted and stand in nothing else."""
+        gone = self.state.retracted & self.known
+        both = gone, self.known - gone - self.lost
+        rows = [{row for id in ids for row in self.made[id].rows("train")} for ids in both]
+        return rows[0] - rows[1]
+
     @cached_property
     def doubles(self) -> dict[str, tuple[str, ...]]:
         """Labels that stand for several extensions: the live ones that carry it, or all where none is."""

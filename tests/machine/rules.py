@@ -94,6 +94,12 @@ class GrowingDataset(RuleBasedStateMachine):
         if not rows and not test:
             stage.refused(2, *arguments)
             return
+        if policy == "drop":
+            stage.refused(2, *arguments)  # nobody would see the test rows of its own
+            arguments, test = [each for each in arguments if each not in ("--test", files[1])], []
+            if not rows:
+                stage.refused(2, *arguments)
+                return
         parts = zip(("train", "test"), files, (rows, test), strict=True)
         made = tuple(Part(split, file.name, tuple(own)) for split, file, own in parts if own)
         stage.make(arguments, tuple(parents), made, policy)
@@ -119,10 +125,13 @@ class GrowingDataset(RuleBasedStateMachine):
         decision = data.draw(st.sampled_from(("", "--append-only-new", "--replace")), "decision")
         path = stage.write("all", file, whole=True)
         arguments = ["extend", DATASET, "--grown", path, *([decision] if decision else []), "-m", "whole"]
-        new, gone = grown(known, file)
-        heads, whole = view.heads, (Part("train", path.name, tuple(file)),)
+        taken = [row for row in file if row not in view.withdrawn]
+        new, (_, gone) = grown(known, taken)[0], grown(known, file)
+        heads, whole = view.heads, (Part("train", path.name, tuple(taken)),)
         if gone and not decision:
             stage.refused(2, *arguments)
+        elif gone and decision == "--replace" and not taken:
+            stage.refused(2, *arguments)  # all of it was retracted
         elif gone and decision == "--replace" and any(view.made[id].rows("test") for id in view.live):
             stage.refused(2, *arguments)  # it brings no test rows
             arguments += ["--test-policy", "drop"]

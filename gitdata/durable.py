@@ -53,6 +53,9 @@ class Disk:
     def remove(self, path: Path) -> None:
         path.unlink()
 
+    def link(self, source: str, target: Path) -> None:
+        target.symlink_to(source)
+
 
 disk = Disk()
 
@@ -115,6 +118,12 @@ def rename(source: Path, target: Path) -> None:
     disk.sync_folder(target.parent)
     if source.parent != target.parent:
         disk.sync_folder(source.parent)
+
+
+def link(source: str, target: Path) -> None:
+    """Make `target` a symbolic link to `source`, which is relative to its folder."""
+    make_folder(target.parent)
+    disk.link(source, target)
 
 
 def remove(path: Path) -> None:

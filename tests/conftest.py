@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import loaded
 import pytest
 import servers
 from hypothesis import HealthCheck, settings
@@ -50,6 +53,19 @@ def plain_environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None
         yield
 
 
+@pytest.fixture(autouse=True, scope="session")
+def loaded_python(plain_environment: None) -> Iterator[None]:
+    """Commands of gitdata are forked from a Python that has loaded it, where the system can."""
+    if os.environ.get("GITDATA_TEST_FRESH") or sys.platform != "linux":
+        yield
+        return
+    with tempfile.TemporaryDirectory() as folder:  # for a socket, whose path must be short
+        loaded.python = loaded.LoadedPython(Path(folder))
+        yield
+        loaded.python.close()
+        loaded.python = None
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The real data sets; a test that needs them is skipped where they are absent."""
@@ -58,10 +74,19 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+@pytest.fixture(scope="session")
+def first_world(loaded_python: None, tmp_path_factory: pytest.TempPathFactory) -> World:
+    """What `world` is a copy of."""
+    world = World.make(tmp_path_factory.mktemp("world"), init=False)
+    world.server.gitdata("install", "--server")
+    world.clone.gitdata("init")
+    return world
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> World:
+def world(first_world: World, tmp_path: Path) -> World:
     """A server that retrains and a clone with gitdata in it."""
-    return World.make(tmp_path)
+    return first_world.copy(tmp_path)
 
 
 @pytest.fixture

@@ -23,16 +23,31 @@ WRITES = {
 }  # fmt: skip
 
 
+State = frozenset[tuple[Path, int, int, int, int]]
+
+
 class Crash(BaseException):
     """The process is gone."""
 
 
+def state_of(folder: Path) -> State:
+    """What tells whether something below a folder was changed."""
+    found = ((path, path.lstat()) for path in folder.rglob("*"))
+    return frozenset((path, s.st_ino, s.st_mode, s.st_size, s.st_mtime_ns) for path, s in found)
+
+
 @dataclass
 class DyingDisk(durable.Disk):
-    """Counts steps; dies before step `at` (counted from 1) is done. `steps` names all that was begun."""
+    """Counts steps; dies before step `at` (counted from 1) is done.
+
+    `steps` names all that was begun; before each of them `states` holds what is below `watched`, and whether a power
+    cut would lose some of it.
+    """
 
     at: int | None = None
     steps: list[str] = field(default_factory=list)
+    states: list[tuple[State, bool]] = field(default_factory=list)
+    watched: Path | None = None
     dead: bool = False
     unflushed: set[Path] = field(default_factory=set)  # files whose content is not on the disk
     unsettled: list[tuple[Path, Path, bytes | None]] = field(default_factory=list)  # target, source, what was there
@@ -41,6 +56,8 @@ class DyingDisk(durable.Disk):
         if self.dead:
             raise Crash
         self.steps.append(name)
+        if self.watched:
+            self.states.append((state_of(self.watched), bool(self.unflushed or self.unsettled)))
         if len(self.steps) == self.at:
             self.dead = True
             raise Crash
@@ -76,6 +93,17 @@ class DyingDisk(durable.Disk):
     def remove(self, path: Path) -> None:
         self.step("remove")
         super().remove(path)
+        self.unflushed.discard(path)
+
+    def deaths(self) -> Iterator[tuple[int, bool]]:
+        """(step, without power) of every death, but those that leave the disk as the one before, or as a kill."""
+        before = None
+        for at, (state, at_risk) in enumerate(self.states, 1):
+            if state != before:
+                yield at, False
+            if at_risk:
+                yield at, True
+            before = state
 
     def cut_power(self) -> None:
         """Lose all that was not flushed: names fall back to what they meant, contents are gone."""
@@ -93,9 +121,9 @@ class DyingDisk(durable.Disk):
 
 
 @contextmanager
-def dying(at: int | None) -> Iterator[DyingDisk]:
+def dying(at: int | None, watched: Path | None = None) -> Iterator[DyingDisk]:
     """All durable writes, and git's, go through a disk that dies at a step; None: it never does."""
-    disk = DyingDisk(at)
+    disk = DyingDisk(at, watched=watched)
     run = git.run_git
 
     def run_git(arguments: Sequence[str], *rest: Any, **more: Any) -> bytes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -12,6 +13,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import loaded
 
 from gitdata.automation import hooks
 from gitdata.automation.demo import DECLARATION, SOURCE
@@ -50,6 +53,13 @@ def run(*command: str | Path, cwd: Path, stdin: str | None = None, env: dict[str
     return Done(finished.returncode, finished.stdout, finished.stderr)
 
 
+def run_gitdata(*arguments: str | Path, cwd: Path, env: dict[str, str] | None = None) -> Done:
+    """A command of gitdata, as a process of its own; Python is only started for it where that makes a difference."""
+    words = [str(argument) for argument in arguments]
+    ended = loaded.python.run(words, cwd, {**os.environ, **(env or {})}) if loaded.python else None
+    return Done(*ended) if ended else run(sys.executable, "-P", "-m", "gitdata", *words, cwd=cwd, env=env)
+
+
 @dataclass(frozen=True)
 class Place:
     """A folder in which commands are run."""
@@ -62,7 +72,7 @@ class Place:
         return (done.out + done.err).strip()
 
     def gitdata(self, *arguments: str | Path, env: dict[str, str] | None = None, code: int = 0) -> Done:
-        done = run(sys.executable, "-P", "-m", "gitdata", *arguments, cwd=self.path, env=env)
+        done = run_gitdata(*arguments, cwd=self.path, env=env)
         assert done.code == code, (arguments, done)
         assert "Traceback" not in done.err, done.err
         return done
@@ -133,6 +143,14 @@ class World:
             initialise(clone.repo)
             hooks.install(clone.repo)
         return cls(root, server, clone)
+
+    def copy(self, root: Path) -> World:
+        """The same world at another place: where it names its own place, it names the other."""
+        shutil.copytree(self.root, root, symlinks=True, dirs_exist_ok=True)
+        for pattern in ("*/.git/config", "*/.dvc/config.local"):
+            for path in root.glob(pattern):
+                path.write_text(path.read_text().replace(str(self.root), str(root)))
+        return World(root, Server(root / self.server.path.name), Clone(root / self.clone.path.name))
 
     def another_clone(self, name: str = "another") -> Clone:
         other = Clone(self.root / name)

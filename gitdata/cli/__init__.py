@@ -15,7 +15,7 @@ import typer
 
 from gitdata import __version__
 from gitdata.cli import data, models, runner, setup
-from gitdata.cli.shared import app
+from gitdata.cli.shared import app, command_line
 from gitdata.errors import INTERRUPTED, GitdataError, Mendable
 from gitdata.report.tables import printable
 
@@ -49,7 +49,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="replace")  # a terminal that knows no ★ shows a ?
     try:
-        command = typer.main.get_command(app)
+        command = command_line(sys.argv[1:] if arguments is None else arguments)
         if "_GITDATA_COMPLETE" in os.environ:
             from typer.completion import completion_init  # type: ignore[attr-defined]
 
@@ -93,7 +93,10 @@ def _give_up_full_stdout() -> None:
 
 
 def _explain(error: GitdataError) -> int:
-    print(printable(f"gitdata: {error.message}"), file=sys.stderr)
+    first, *more = error.message.splitlines() or [""]
+    print(printable(f"gitdata: {first}"), file=sys.stderr)
+    for line in more:
+        print(printable(f"         {line}"), file=sys.stderr)
     if error.next_step:
         print(printable(f"         {error.next_step}"), file=sys.stderr)
     return error.exit_code

@@ -73,6 +73,7 @@ def extend(
     replace: Annotated[
         bool, typer.Option("--replace", help="Where rows of a grown file changed: it takes the place of the heads.")
     ] = False,
+    again: Annotated[bool, typer.Option("--again", help="Take rows of a grown file that were retracted, too.")] = False,
     test: TestPart = None,
     validation: ValidationPart = None,
     test_policy: Annotated[str, typer.Option(help="The test rows of the parents: add, replace or drop.")] = "add",
@@ -101,6 +102,7 @@ def extend(
         _policy(test_policy),
         _corrections(grown, append_only_new, replace),
         overwrite,
+        again,
     )
     repo = open_repo()
     record = command.extend(repo, request, say)
@@ -287,12 +289,13 @@ def checkout(
     reference: Annotated[str, typer.Argument(metavar="DATASET[@X]")],
     split: Splits = None,
     union: Annotated[
-        Path | None, typer.Option("--union", metavar="OUT", help="One file or folder that shows all rows instead.")
+        Path | None,
+        typer.Option("--union", metavar="OUT", help="HDF5, Parquet, CSV, or a folder that shows all rows instead."),
     ] = None,
-    copy: Annotated[bool, typer.Option("--copy", help="With --union: a plain file that holds them.")] = False,
+    copy: Annotated[bool, typer.Option("--copy", help="With --union: plain files that hold them.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Put the files of a closure beside their pointers. With --union: one HDF5, Parquet or CSV that shows them."""
+    """Put the files of a closure beside their pointers. With --union: one file or folder that shows them."""
     from gitdata.commands.sync import checkout as run
 
     if union is not None:
@@ -326,6 +329,7 @@ def _request(
     test_policy: Policy = "add",
     grown: Corrections | None = None,
     overwrite: bool = False,
+    again: bool = False,
 ) -> Request:
     from gitdata.commands.intake import Request
 
@@ -342,6 +346,7 @@ def _request(
         test_policy=test_policy,
         dedupe=dedupe,
         grown=grown,
+        again=again,
         overwrite=overwrite,
     )
 

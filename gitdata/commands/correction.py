@@ -85,14 +85,20 @@ def stored_table(repo: Repo, known: KnownFile, say: Say, *, fetch: bool) -> Tabl
     return formats.table(path, schema, suffix=Path(file.path).suffix, beside=beside)
 
 
-def tell(repo: Repo, known: Known, places: NDArray[np.int64], table: Table, inputs: Sequence[str], say: Say) -> Told:
-    """What became of the known rows that `places` says are missing from a grown file, the `table`."""
+def tell(
+    repo: Repo, known: Known, places: NDArray[np.int64], table: Table, is_new: NDArray[np.bool_], inputs: Sequence[str],
+    say: Say,
+) -> Told:  # fmt: skip
+    """What became of the known rows that `places` says are missing from a grown file, the `table`.
+
+    `is_new`: which rows of the file may have become of them, shape (rows of the file,).
+    """
     import numpy as np
 
     from gitdata.data import grown
 
     missing = np.flatnonzero(places == grown.MISSING)
-    new = np.flatnonzero(grown.new_rows(places, table.rows))
+    new = np.flatnonzero(is_new)
     stored = _Stored(repo, known, say)
     if not stored.holds(missing):
         return Told(len(missing), len(new))

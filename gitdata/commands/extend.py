@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitdata import durable
 from gitdata.commands.check import misfits
@@ -21,7 +21,6 @@ from gitdata.commands.intake import (
     Request,
     check_finite,
     check_roles,
-    drop_or_count_known,
     read_files,
     schema_of_parts,
     split_by_fraction,
@@ -32,9 +31,11 @@ from gitdata.commands.mixture import with_rows_or_opaque
 from gitdata.commands.order import reordered
 from gitdata.commands.overwrite import Overwritten, overwritten, without
 from gitdata.commands.records import Record, Say, silent
+from gitdata.commands.repeats import drop_or_count_known
 from gitdata.commands.retract import declare_bad
 from gitdata.commands.storing import Copy, Stored, copy_beside, materialise, store
 from gitdata.commands.transfer import sidecar_schema
+from gitdata.commands.withdrawn import read_withdrawn
 from gitdata.data import pointer, pointerfile
 from gitdata.data.chain import Chain, next_version
 from gitdata.data.pointer import Directory, Extension
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
 class _Made:
     """An extension and its pointer; what its rows are beside those of the dataset. `path` None: nothing was to do.
 
-    `reordered`: the files with columns in another order.
+    `reordered`: the files with columns in another order. `compared_by`: the fields that tell rows apart, none for all;
+    `over_all`: how many extensions rows were compared with over all fields, for want of digests over these;
+    `retracted`: its rows that stand in retracted extensions alone, of a grown file those that were left out.
     """
 
     extension: Extension
@@ -60,6 +63,9 @@ class _Made:
     leaks: Mapping[str, int] = field(default_factory=dict)
     growth: Growth | None = None
     reordered: Sequence[str] = ()
+    compared_by: Sequence[str] = ()
+    over_all: int = 0
+    retracted: Sequence[Mapping[str, Any]] = ()
 
 
 def add(repo: Repo, request: Request, say: Say = silent) -> Record:
@@ -115,24 +121,31 @@ def _make(
 ) -> _Made:  # fmt: skip
     inputs, outputs = _roles(request, chain, parents)
     request = replace(request, inputs=inputs, outputs=outputs)
-    read = partial(_read, snapshot=snapshot, schema=_parent_schema(repo, chain, parents))
+    schema = _parent_schema(repo, chain, parents)
+    read = partial(_read, snapshot=snapshot, schema=schema)
     live = chain.ordered(without(chain, old).live_part(parents))
-    known = read_known(repo, live, required=request.dedupe or request.grown is not None, say=say)
+    required = request.dedupe or request.grown is not None
+    known = read_known(repo, live, _telling(request, schema), required=required, say=say)
+    withdrawn = read_withdrawn(repo, chain, known, {bad.id for bad in old.extensions}, say)
     growth, replaces, before = None, (), parents
     if request.grown is None:
         parts = read(request)
+        retracted = withdrawn.told([withdrawn.owners(part) for part in parts])
     else:
-        parts, growth = grow(repo, request, known, [e.id for e in live], read, stack, say)
-        if not growth.new and len(parts) == 1:
+        left_out = None if request.again else withdrawn
+        parts, growth = grow(repo, request, chain, known, left_out, [e.id for e in live], read, stack, say)
+        retracted = list(growth.retracted)
+        if not growth.replaces and not any(part.rows or part.is_opaque for part in parts):
             return _unchanged(repo, request, chain, parents, old, growth)
     parts = split_by_fraction(request, parts)
     if growth and growth.replaces:
         require_test_rows(request, parts, known)
         parents, replaces, known = (), parents, nothing_known()
-    overlap = drop_or_count_known(request, parts, known.digests)
+    overlap = drop_or_count_known(request, parts, known.telling)
     parts = with_rows_or_opaque(parts)
     if not parts:
-        raise Mendable(f"Every row is already in '{request.dataset}': there is nothing to add.", "Nothing was changed.")
+        there = f"already in '{request.dataset}'" + ", or was retracted" * bool(retracted)
+        raise Mendable(f"Every row is {there}: there is nothing to add.", "Nothing was changed.")
     leaks = leaks_of(request, chain, parts, known)
     draft = _draft(request, chain, parents, replaces, parts)
     stored = materialise(repo, parts, copies, stack)
@@ -145,7 +158,8 @@ def _make(
     say(f"Storing {len(stored)} file{'s' * (len(stored) != 1)}.")
     extension = store(repo, draft, parts, stored, source)
     path = _write_pointer(repo, extension, request.message, old)
-    return _Made(extension, path, overlap, leaks, growth, reordered(repo, chain, before, parts))
+    compared_by, moved = _telling(request, draft.schema), reordered(repo, chain, before, parts)
+    return _Made(extension, path, overlap, leaks, growth, moved, compared_by, known.over_all, retracted)
 
 
 def _finish_or_refuse(repo: Repo, request: Request, same: Extension, old: Overwritten, *, was_lost: bool) -> Path:
@@ -175,8 +189,9 @@ def _unchanged(
     for head in heads:
         is_of_file = any(file.path == name for file in repo.files_of(head))
         if is_of_file and not _is_finished(repo, request, head):
-            return _Made(head, _write_pointer(repo, head, request.message, old), growth=growth)
-    return _Made(heads[0], None, growth=growth)
+            path = _write_pointer(repo, head, request.message, old)
+            return _Made(head, path, growth=growth, retracted=growth.retracted)
+    return _Made(heads[0], None, growth=growth, retracted=growth.retracted)
 
 
 def _record(
@@ -185,12 +200,14 @@ def _record(
     extension = made.extension
     if made.path is None:
         fields = {"dataset": extension.dataset, "rows": dict(extension.rows), "version": extension.version}
-        return Record("unchanged", extension.id, fields | {"grown": made.growth and made.growth.record()})
+        grown = made.growth and made.growth.record()
+        return Record("unchanged", extension.id, fields | {"grown": grown, "retracted": list(made.retracted)})
     return Record(
         "extension",
         extension.id,
         {
             "dataset": extension.dataset,
+            "deduplicated": request.dedupe,
             "grown": made.growth and made.growth.record(),
             "known_rows": made.known_rows,
             "leaks": dict(made.leaks),
@@ -199,11 +216,14 @@ def _record(
             "parents": [chain.extensions[parent].stem for parent in extension.parents],
             "pointer": made.path.relative_to(repo.top).as_posix(),
             "reordered": list(made.reordered),
+            "retracted": list(made.retracted),
             "replaces": [chain.extensions[id].stem for id in extension.replaces],
             "rows": dict(extension.rows),
             "seen_by": list(old.seen_by),
             "version": extension.version,
             "committed": request.message is not None,
+            "compared_by": list(made.compared_by),
+            "compared_over_all": made.over_all,
         },
     )
 
@@ -217,6 +237,13 @@ def _roles(request: Request, chain: Chain, parents: Iterable[str]) -> tuple[tupl
     inputs = request.inputs or next((e.inputs for e in inherited if e.inputs), ())
     outputs = request.outputs or next((e.outputs for e in inherited if e.outputs), ())
     return inputs, outputs
+
+
+def _telling(request: Request, schema: Schema | None) -> tuple[str, ...]:
+    """The fields that tell rows apart for duplicates and leaks, none for all."""
+    from gitdata.data import rows
+
+    return rows.telling_fields(request.inputs, request.outputs, schema.names) if schema else ()
 
 
 def _parent_schema(repo: Repo, chain: Chain, parents: Iterable[str]) -> Schema | None:

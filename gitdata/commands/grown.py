@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.correction import Told, correction_lines, stored_table, tell
-from gitdata.commands.intake import Part, Request, stamp
-from gitdata.commands.known import Known, KnownFile, Source, live_digest
+from gitdata.commands.intake import Part, Request, names_files, stamp
+from gitdata.commands.known import Known, KnownFile, Source, in_union, live_digest
 from gitdata.commands.records import Say
+from gitdata.commands.withdrawn import Withdrawn
+from gitdata.data.chain import Chain
 from gitdata.data.pointer import File
 from gitdata.errors import DataUnavailable, Mendable
 from gitdata.repo import Repo
@@ -35,7 +37,7 @@ class Growth:
     """What a grown file comes to. `by`: recognised by `bytes` or by `rows`; `known`: how many of its rows are;
 
     `new`: how many are to be stored; `replaces`: as a new base generation; `source`: what the file is then, if it
-    is exactly what the dataset holds.
+    is exactly what the dataset holds; `retracted`: the rows of it that were left out, by the extensions that had them.
     """
 
     by: str
@@ -44,6 +46,7 @@ class Growth:
     source: Source | None
     correction: Told | None = None
     replaces: bool = False
+    retracted: Sequence[Mapping[str, Any]] = ()
 
     def record(self) -> dict[str, Any]:
         correction = self.correction.record() if self.correction else None
@@ -52,7 +55,14 @@ class Growth:
 
 def check_request(request: Request) -> None:
     """Raises Mendable where what is asked for does not go together."""
+    if request.test_policy == "drop" and request.test is not None:
+        raise Mendable(
+            "With --test-policy drop there are no test rows any more, so nobody would see those of --test.",
+            "To test on these rows alone: `--test-policy replace`; to go without: leave --test out.",
+        )
     if request.grown is None:
+        if request.again:
+            raise Mendable("--again is about a grown file; rows of any other are taken anyway.", "Leave it out.")
         return
     if len(request.files) != 1 or request.files[0].is_dir():
         raise Mendable("--grown is about one file that holds the whole data set.", "Name exactly one file.")
@@ -64,32 +74,69 @@ def check_request(request: Request) -> None:
 
 
 def grow(
-    repo: Repo, request: Request, known: Known, live: Sequence[str], read: Read, stack: ExitStack, say: Say
+    repo: Repo,
+    request: Request,
+    chain: Chain,
+    known: Known,
+    withdrawn: Withdrawn | None,
+    live: Sequence[str],
+    read: Read,
+    stack: ExitStack,
+    say: Say,
 ) -> tuple[list[Part], Growth]:
     """The parts to store of a grown file, and what it comes to; `live`: the ids of the extensions that are known.
 
-    Raises Mendable for a correction that the request does not say what to do with.
+    `withdrawn`: rows that are to be left out. Raises Mendable for a correction that the request does not say what to
+    do with.
     """
+    found = None
     for source in known.sources[-1:]:
-        if (found := _by_bytes(request, source, live, read, stack)) is not None:
-            return found
-    return _by_rows(repo, request, known.together, live, read, say)
+        found = _by_bytes(request, source, withdrawn, live, read, stack)
+    if found is None:
+        together = known.together
+        found = _by_rows(repo, request, together, in_union(together, chain), withdrawn, live, read, say)
+    parts, growth = found
+    apart = [part for part in parts if part.apart]
+    if not growth.replaces:
+        _leave_out_known(request, apart, chain, known.apart, live)
+    gone = withdrawn.leave_out(apart) if withdrawn else []
+    return parts, replace(growth, retracted=(*growth.retracted, *gone))
+
+
+def _leave_out_known(request: Request, parts: Sequence[Part], chain: Chain, known: Known, live: Sequence[str]) -> None:
+    """Of files apart, too, only what is new is stored; `known`: those of the dataset.
+
+    Test rows that take the place of others, or that others took the place of, count as new.
+    """
+    from gitdata.data import grown
+
+    for split in sorted({part.split for part in parts}):
+        there = live if split != "test" else [e.id for e in chain.contributing(live, "test")]
+        if split == "test" and request.test_policy != "add":
+            continue
+        left = known.digests_of(split, there)
+        for part in (part for part in parts if part.split == split):
+            places = grown.match(left, part.digests)
+            part.choose(grown.new_rows(places, part.rows))
+            left = left[places == grown.MISSING]
 
 
 # --- by bytes ------------------------------------------------------------------------------------------------
 
 
 def _by_bytes(
-    request: Request, source: Source, live: Sequence[str], read: Read, stack: ExitStack
+    request: Request, source: Source, withdrawn: Withdrawn | None, live: Sequence[str], read: Read, stack: ExitStack
 ) -> tuple[list[Part], Growth] | None:
-    """The tail alone, where the file begins with the bytes of a source; None: the rows must tell."""
+    """The tail alone, if any, where the file begins with the bytes of a source; None: the rows must tell."""
     from gitdata.data import formats
 
     (path,) = request.files
-    if not path.is_file() or not formats.grows_by_bytes(path) or stamp(path)[0] <= source.size:
+    if not path.is_file() or not formats.grows_by_bytes(path) or stamp(path)[0] < source.size:
         return None
     found = stamp(path)
     beginning, whole = _hashes(path, source.size)
+    if whole == source.sha256 and not names_files(request):
+        return [], Growth("bytes", source.rows, 0, None)
     tail = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="gitdata-"))) / path.name
     if beginning != source.sha256 or not formats.tail(path, source.size, tail):
         return None
@@ -98,9 +145,10 @@ def _by_bytes(
     except Mendable:
         return None  # read as a whole, the file is what the message names
     _refuse_changed(path, found)
+    gone = withdrawn.leave_out(parts[:1]) if withdrawn else []
     new = parts[0].rows
-    grown = Source(whole, found[0], source.rows + new, live_digest(live))
-    return parts, Growth("bytes", source.rows, new, grown)
+    grown = None if gone else Source(whole, found[0], source.rows + new, live_digest(live))
+    return parts, Growth("bytes", source.rows, new, grown, retracted=gone)
 
 
 def _hashes(path: Path, size: int) -> tuple[str, str]:
@@ -158,8 +206,10 @@ def _refuse_changed(path: Path, found: tuple[int, int]) -> None:
 
 
 def _by_rows(
-    repo: Repo, request: Request, known: Known, live: Sequence[str], read: Read, say: Say
-) -> tuple[list[Part], Growth]:
+    repo: Repo, request: Request, known: Known, kept: NDArray[np.bool_], withdrawn: Withdrawn | None,
+    live: Sequence[str], read: Read, say: Say,
+) -> tuple[list[Part], Growth]:  # fmt: skip
+    """`kept`: which of the known rows their union keeps; a file that holds it holds the others too."""
     from gitdata.data import grown
 
     parts = read(request)
@@ -169,43 +219,47 @@ def _by_rows(
             f"'{part.source}' is kept as it is: gitdata knows no rows in it, so none of them as new.",
             "Leave --grown out.",
         )
-    places = _places(repo, known, part.scan.full, say)
-    missing = int((places == grown.MISSING).sum())
+    places = _places(repo, known, kept, part.scan.full, say)
+    missing, found = int((places == grown.MISSING).sum()), int((places >= 0).sum())
     new = grown.new_rows(places, part.table.rows)
-    told = tell(repo, known, places, part.table, request.inputs, say) if missing else None
+    gone = withdrawn.leave_out([part]) if withdrawn else []
+    if part.keep is not None:
+        new &= part.keep
+    told = tell(repo, known, places, part.table, new, request.inputs, say) if missing else None
     if told is not None:
         _require_decision(request, told, int(new.sum()))
     if replaces := told is not None and request.grown == "replace":
-        return parts, Growth(
-            "rows", len(places) - missing, part.table.rows, source_of(part.source, part.table.rows, []), told, replaces
-        )
-    part.keep = None if new.all() else new
-    source = source_of(part.source, part.table.rows, live) if told is None and new.any() else None
-    return parts, Growth("rows", len(places) - missing, int(new.sum()), source, told)
+        live = ()
+    else:
+        part.keep = None if new.all() else new
+    is_exact = not gone and (replaces or (told is None and new.any()))
+    source = source_of(part.source, part.table.rows, live) if is_exact else None
+    return parts, Growth("rows", found, part.rows, source, told, replaces, gone)
 
 
-def _places(repo: Repo, known: Known, own: NDArray[np.uint64], say: Say) -> NDArray[np.int64]:
+def _places(repo: Repo, known: Known, kept: NDArray[np.bool_], own: NDArray[np.uint64], say: Say) -> NDArray[np.int64]:
     """Which row of the file each known row is: 64 bits find it, and what can confirm that does."""
     import numpy as np
 
     from gitdata.data import grown
 
-    places = grown.match(known.digests, own[:, 0])
+    places = grown.match_union(known.digests, kept, own[:, 0])
     doubtful = [file for file in known.files if file.file.rows and not _is_confirmed(file, places, own)]
-    if not doubtful:
-        return places
-    full = np.stack([known.digests, np.zeros_like(known.digests)], axis=1)
-    whole = np.ones(len(places), bool)
-    for file in known.files:
-        if file not in doubtful:
-            full[file.rows] = own[places[file.rows]]
-        elif (read := _read_digests(repo, file, places[file.rows], say)) is not None:
-            full[file.rows] = read
-        else:
-            whole[file.rows] = False
-    if unread := int((places[~whole] != grown.MISSING).sum()):
-        say(f"{unread} rows were recognised by 64 of the 128 bits of their digests alone; the others are not here.")
-    return grown.match_exactly(full, whole, own)
+    if doubtful:
+        full = np.stack([known.digests, np.zeros_like(known.digests)], axis=1)
+        whole = np.ones(len(places), bool)
+        for file in known.files:
+            if file not in doubtful:
+                full[file.rows] = own[places[file.rows]]
+            elif (read := _read_digests(repo, file, places[file.rows], say)) is not None:
+                full[file.rows] = read
+            else:
+                whole[file.rows] = False
+        if unread := int((places[~whole] != grown.MISSING).sum()):
+            say(f"{unread} rows were recognised by 64 of the 128 bits of their digests alone; the others are not here.")
+        places[kept] = grown.match_exactly(full[kept], whole[kept], own)
+    places[~kept] = grown.SHARED
+    return places
 
 
 def _is_confirmed(file: KnownFile, places: NDArray[np.int64], own: NDArray[np.uint64]) -> bool:
@@ -254,5 +308,5 @@ def require_test_rows(request: Request, parts: Sequence[Part], known: Known) -> 
     if tested and request.test_policy != "drop" and not any(part.split == "test" for part in parts):
         raise Mendable(
             f"What '{request.files[0]}' is to replace has {tested} test rows; the file alone brings none.",
-            "Name them with --test FILE or --test FRACTION, or go without: --test-policy drop.",
+            "Name them with --test FILE or a larger FRACTION; to go without, `--test-policy drop` in place of --test.",
         )

@@ -33,7 +33,8 @@ class Request:
     """What a person asks for. `test` and `validation` hold a file or a fraction of the rows, as text.
 
     `parents` None: the heads. `inputs` and `outputs` name fields; without them an extension has its parents'. `grown`:
-    the one file is the whole grown data set, and this is what to do where it corrects rows.
+    the one file is the whole grown data set, and this is what to do where it corrects rows; `again`: its rows that were
+    retracted are taken too.
     """
 
     dataset: str
@@ -48,6 +49,7 @@ class Request:
     test_policy: Policy = "add"
     dedupe: bool = False
     grown: Corrections | None = None
+    again: bool = False
     overwrite: bool = False
 
 
@@ -56,12 +58,15 @@ class Scan:
     """What one pass over the rows of a file found.
 
     `full`: the digest of each row over all fields, shape (rows, 2); `keys`: the first 64 bits of that over the fields
-    that splits go by. `not_finite`: of a field of floats with such values, in how many rows and which is the first.
+    that splits go by; `telling`: the same over `fields`, which tell rows apart, where these are not all (none then).
+    `not_finite`: of a field of floats with such values, in how many rows and which is the first.
     """
 
     full: NDArray[np.uint64]
     keys: NDArray[np.uint64]
     not_finite: Mapping[str, tuple[int, int]]
+    fields: tuple[str, ...]
+    telling: NDArray[np.uint64]
 
 
 @dataclass(slots=True)
@@ -107,18 +112,41 @@ class Part:
         """The first 64 bits of them."""
         return self.full[:, 0]
 
+    @property
+    def telling(self) -> NDArray[np.uint64]:
+        """What duplicates and leaks are found by: the same over inputs and outputs, or over all fields."""
+        if not self.scan.fields:
+            return self.digests
+        return self.scan.telling if self.keep is None else self.scan.telling[self.keep]
+
+    def choose(self, wanted: NDArray[np.bool_]) -> None:
+        """Keep only the wanted ones of the rows of this part: shape (rows,)."""
+        import numpy as np
+
+        if not wanted.all():
+            keep = np.ones(len(self.scan.full), bool) if self.keep is None else self.keep.copy()
+            keep[np.flatnonzero(keep)[~wanted]] = False
+            self.keep = keep
+
+    def among(self, others: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which rows are among others, of which some may be told by all fields, for want of better."""
+        import numpy as np
+
+        found = np.isin(self.telling, others)
+        return found | np.isin(self.digests, others) if self.scan.fields else found
+
 
 def read_files(request: Request, schema: Schema | None) -> list[Part]:
     """The files of a request, a part each. Raises Mendable where they cannot be read, or do not fit."""
     _refuse_too_much(request)
     fractions = _fractions(request)
-    by_inputs = _Keys(request.inputs, request.outputs, bool(fractions))
+    keys = _Keys(request.inputs, request.outputs, bool(fractions))
     parts: list[Part] = []
     for path in request.files:
-        parts += _read_all(path, "train", _fitted(schema, parts), by_inputs)
+        parts += _read_all(path, "train", _fitted(schema, parts), keys)
     for split in ("test", "validation"):
         if split not in fractions and (wanted := _wanted(request, split)) is not None:
-            parts += _read_all(Path(wanted), split, _fitted(schema, parts), None, apart=True)
+            parts += _read_all(Path(wanted), split, _fitted(schema, parts), replace(keys, wanted=False), apart=True)
     if not parts:
         raise Mendable(
             "There is no file to take rows from.",
@@ -148,7 +176,7 @@ def _wanted(request: Request, split: str) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Keys:
-    """Which fields splits by fraction go by: the inputs, or all but the outputs."""
+    """Which fields digests are over: for splits by fraction, where `wanted`, the inputs, or all but the outputs."""
 
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -166,20 +194,26 @@ class _Keys:
             )
         return fields
 
+    def telling(self, table: Table) -> tuple[str, ...]:
+        """The fields that tell rows apart, none for all."""
+        from gitdata.data import rows
 
-def _read_all(path: Path, split: str, schema: Schema | None, by: _Keys | None, *, apart: bool = False) -> list[Part]:
+        return rows.telling_fields(self.inputs, self.outputs, table.schema.names)
+
+
+def _read_all(path: Path, split: str, schema: Schema | None, keys: _Keys, *, apart: bool = False) -> list[Part]:
     """The parts that a path stands for: a file, or the files of a folder, which fit the first of them."""
     from gitdata.data.formats import folder
 
     parts: list[Part] = []
     for member in folder.members(path, schema or Schema(())):
-        parts.append(replace(_read(member, split, schema, by), apart=apart))
+        parts.append(replace(_read(member, split, schema, keys), apart=apart))
         if schema is None and parts[-1].table is not None:
             schema = parts[-1].table.schema
     return parts
 
 
-def _read(member: Member, split: str, schema: Schema | None, by: _Keys | None) -> Part:
+def _read(member: Member, split: str, schema: Schema | None, keys: _Keys) -> Part:
     from gitdata.data import formats
     from gitdata.data.formats import folder
 
@@ -189,36 +223,39 @@ def _read(member: Member, split: str, schema: Schema | None, by: _Keys | None) -
         return Part(member.path, member.place, split, None, _nothing(), found=before)
     fitted = schema if schema is not None and schema.fields else None  # opaque files say nothing of a table
     table = formats.table(member.path, fitted, beside=member.beside)
-    return Part(member.path, member.place, split, table, _scan(table, by.of(table) if by else ()), found=before)
+    scan = _scan(table, keys.of(table), keys.telling(table))
+    return Part(member.path, member.place, split, table, scan, found=before)
 
 
 def _nothing() -> Scan:
     import numpy as np
 
-    return Scan(np.empty((0, 2), np.uint64), np.empty(0, np.uint64), {})
+    return Scan(np.empty((0, 2), np.uint64), np.empty(0, np.uint64), {}, (), np.empty(0, np.uint64))
 
 
-def _scan(table: Table, fields: Sequence[str]) -> Scan:
+def _scan(table: Table, split_by: Sequence[str], fields: tuple[str, ...]) -> Scan:
     """One pass over the rows, a block at a time."""
     import numpy as np
 
     from gitdata.data import rows
 
-    full, keys = np.empty((table.rows, 2), np.uint64), np.empty(table.rows if fields else 0, np.uint64)
+    full = np.empty((table.rows, 2), np.uint64)
+    keys, telling = (np.empty(table.rows if names else 0, np.uint64) for names in (split_by, fields))
     not_finite: dict[str, tuple[int, int]] = {}
     start = 0
     for columns in table.blocks():
         stop = start + count(columns)
         full[start:stop] = rows.digests(columns)
-        if fields:
-            keys[start:stop] = rows.digests(columns, fields)[:, 0]
+        for names, found in ((split_by, keys), (fields, telling)):
+            if names:
+                found[start:stop] = rows.digests(columns, names)[:, 0]
         for name, column in columns.items():
             if column.dtype.kind == "f" and not np.isfinite(column).all():
                 bad = ~np.isfinite(column.reshape(len(column), -1)).all(axis=1)
                 before, first = not_finite.get(name, (0, start + int(bad.argmax())))
                 not_finite[name] = before + int(bad.sum()), first
         start = stop
-    return Scan(full, keys, not_finite)
+    return Scan(full, keys, not_finite, fields, telling)
 
 
 def stamp(path: Path) -> tuple[int, int]:
@@ -234,6 +271,11 @@ def _fractions(request: Request) -> dict[str, float]:
     named = {split: _wanted(request, split) for split in ("test", "validation")}
     found = {split: _fraction(split, wanted) for split, wanted in named.items() if wanted is not None}
     return {split: fraction for split, fraction in found.items() if fraction is not None}
+
+
+def names_files(request: Request) -> bool:
+    """Whether a test or validation part is a file of its own."""
+    return any(_wanted(request, split) is not None for split in {"test", "validation"} - _fractions(request).keys())
 
 
 def _fraction(split: str, wanted: str) -> float | None:
@@ -317,22 +359,3 @@ def check_finite(parts: Sequence[Part], roles: Mapping[str, str]) -> None:
                     f"'{part.source}'; the first is row {first + 1}.",
                     "Correct or remove these rows.",
                 )
-
-
-def drop_or_count_known(request: Request, parts: list[Part], seen: NDArray[np.uint64]) -> int:
-    """How many rows stand in the closure already or repeat here; with `dedupe` they are left out."""
-    import numpy as np
-
-    if not parts:
-        return 0
-    own = np.concatenate([part.digests for part in parts])
-    first = np.zeros(len(own), bool)
-    first[np.unique(own, return_index=True)[1]] = True
-    fresh = first & ~np.isin(own, seen)
-    if request.dedupe:
-        for part, its in zip(parts, np.split(fresh, np.cumsum([part.rows for part in parts])[:-1]), strict=True):
-            if not its.all():
-                keep = np.ones(len(part.scan.full), bool) if part.keep is None else part.keep.copy()
-                keep[np.flatnonzero(keep)[~its]] = False
-                part.keep = keep
-    return int((~fresh).sum())

@@ -2,7 +2,8 @@
 
 The sidecar `rows.u64` holds 64 bits of each row's digest, `rows.json` a digest of all 128 bits of each file's rows,
 which files were handed in apart, and the *source*: the whole file, in a format that grows by bytes, whose rows are
-exactly those of the extension together with those of its live ancestors, files apart aside.
+exactly those of the extension together with those of its live ancestors, files apart aside. Where declared inputs and
+outputs leave fields out, `roles.u64` holds 64 bits of each row's digest over those: `rows.json` says over which.
 """
 
 from __future__ import annotations
@@ -17,7 +18,8 @@ from gitdata.commands.intake import Part
 from gitdata.commands.packs import read_sidecars
 from gitdata.commands.records import Say, silent
 from gitdata.commands.union import row_indexes
-from gitdata.data.pointer import SIDECAR, Extension, File
+from gitdata.data.chain import Chain
+from gitdata.data.pointer import ROLE_INDEX, SIDECAR, Extension, File
 from gitdata.errors import DataUnavailable, GitdataError
 from gitdata.repo import Repo, malformed_sidecar
 
@@ -40,14 +42,20 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What `rows.json` says: `contents` in the order of the listing, the places of files `apart`, the source."""
+    """What `rows.json` says: `contents` in the order of the listing, the places of files `apart`, the source.
+
+    `roles`: the fields that the digests in `roles.u64` are over, ascending; none where there is no such sidecar.
+    """
 
     contents: tuple[str, ...]
     apart: tuple[str, ...] = ()
     source: Source | None = None
+    roles: tuple[str, ...] = ()
 
     def encode(self) -> bytes:
         value: dict[str, Any] = {"apart": list(self.apart), "contents": list(self.contents)}
+        if self.roles:
+            value["roles"] = list(self.roles)
         if (source := self.source) is not None:
             value["source"] = {"live": source.live, "rows": source.rows, "sha256": source.sha256, "size": source.size}
         return readable_json(value)
@@ -58,8 +66,8 @@ class Facts:
         try:
             value = json.loads(content)
             contents, apart = (tuple(map(str, value[key])) for key in ("contents", "apart"))
-            source = value.get("source")
-            return cls(contents, apart, None if source is None else Source(**source))
+            source, roles = value.get("source"), tuple(map(str, value.get("roles", ())))
+            return cls(contents, apart, None if source is None else Source(**source), roles)
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise DataUnavailable(
                 f"The sidecar {ROW_FACTS} of an extension is malformed.", "Its author makes the extension anew."
@@ -83,21 +91,39 @@ class KnownFile:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """Known rows: the first 64 bits of their digests, shape (rows,), and whose they are; extensions in order."""
+    """Known rows: the first 64 bits of their digests, shape (rows,), and whose they are; extensions in order.
+
+    `telling`: what duplicates and leaks are found by, the same over the fields that were asked for; of `over_all`
+    extensions, which have none over just these, over all fields.
+    """
 
     digests: NDArray[np.uint64]
+    telling: NDArray[np.uint64]
     files: tuple[KnownFile, ...]
     sources: tuple[Source, ...] = ()
+    over_all: int = 0
 
     @property
     def together(self) -> Known:
         """Without the files that were handed in apart: no grown file of the train rows holds those."""
         return self._only([known for known in self.files if not known.apart])
 
+    @property
+    def apart(self) -> Known:
+        """Of the files that were handed in apart."""
+        return self._only([known for known in self.files if known.apart])
+
     def of(self, split: str, extensions: Collection[str] | None = None) -> NDArray[np.uint64]:
-        """The digests of a split; of the extensions with these ids, default: of all."""
+        """What rows of a split are told by; of the extensions with these ids, default: of all."""
+        return self._of(split, extensions).telling
+
+    def digests_of(self, split: str, extensions: Collection[str]) -> NDArray[np.uint64]:
+        """The same by all fields."""
+        return self._of(split, extensions).digests
+
+    def _of(self, split: str, extensions: Collection[str] | None) -> Known:
         own = [known for known in self.files if known.file.split == split]
-        return self._only([k for k in own if extensions is None or k.extension.id in extensions]).digests
+        return self._only([k for k in own if extensions is None or k.extension.id in extensions])
 
     def _only(self, files: Sequence[KnownFile]) -> Known:
         import numpy as np
@@ -106,14 +132,42 @@ class Known:
         for known in files:
             kept.append(KnownFile(known.extension, known.file, start, known.content, known.apart))
             start += known.file.rows
-        digests = [np.empty(0, np.uint64), *(self.digests[known.rows] for known in files)]
-        return Known(np.concatenate(digests), tuple(kept), self.sources)
+        digests, telling = (
+            np.concatenate([np.empty(0, np.uint64), *(own[known.rows] for known in files)])
+            for own in (self.digests, self.telling)
+        )
+        return Known(digests, telling, tuple(kept), self.sources, self.over_all)
+
+
+def in_union(known: Known, chain: Chain) -> NDArray[np.bool_]:
+    """Which of the known rows the union of their extensions keeps: shape (rows,).
+
+    All splits together: of one file two branches may have taken other rows for tests.
+    """
+    import numpy as np
+
+    from gitdata.data import union
+
+    kept = np.ones(len(known.digests), bool)
+    order = [extension.id for extension in chain.ordered(chain.closure(file.extension.id for file in known.files))]
+    parents = {id: chain.extensions[id].parents for id in order}
+    for split in {file.file.split for file in known.files}:
+        own: dict[str, list[NDArray[np.intp]]] = {}
+        for file in known.files:
+            if file.file.split == split:
+                own.setdefault(file.extension.id, []).append(np.arange(file.rows.start, file.rows.stop))
+        places = {id: np.concatenate(parts) for id, parts in own.items()}
+        masks = union.keep_masks(order, parents, {id: known.digests[at] for id, at in places.items()})
+        for id, mask in masks.items():
+            if mask is not None:
+                kept[places[id]] = mask
+    return kept
 
 
 def nothing_known() -> Known:
     import numpy as np
 
-    return Known(np.empty(0, np.uint64), ())
+    return Known(np.empty(0, np.uint64), np.empty(0, np.uint64), ())
 
 
 def live_digest(ids: Collection[str]) -> str:
@@ -121,8 +175,10 @@ def live_digest(ids: Collection[str]) -> str:
     return digest(sorted(ids))
 
 
-def read_known(repo: Repo, extensions: Sequence[Extension], *, required: bool, say: Say = silent) -> Known:
-    """The known rows of extensions, sidecars fetched if need be.
+def read_known(
+    repo: Repo, extensions: Sequence[Extension], fields: tuple[str, ...] = (), *, required: bool, say: Say = silent
+) -> Known:
+    """The known rows of extensions, sidecars fetched if need be; `fields` tell them apart, none: all do.
 
     `required`: raises DataUnavailable or TryAgain where one cannot be had; else it is left out, and that is said.
     """
@@ -136,9 +192,12 @@ def read_known(repo: Repo, extensions: Sequence[Extension], *, required: bool, s
     ids = {extension.id for extension in extensions}
     indexes = row_indexes(repo, extensions, lost)
     facts = _read_facts(repo, [extension for extension in extensions if extension.id in indexes], lost)
-    found, files, sources, start = [np.empty(0, np.uint64)], [], [], 0
-    for extension in (e for e in extensions if e.id in facts):
-        found.append(indexes[extension.id])
+    told = {id for id, said in facts.items() if fields and said is not None and said.roles == fields}
+    telling = row_indexes(repo, [e for e in extensions if e.id in told], lost, ROLE_INDEX)
+    complete = facts.keys() - (told - telling.keys())
+    there = [extension for extension in extensions if extension.id in complete]
+    files, sources, start = [], [], 0
+    for extension in there:
         said = facts[extension.id]
         for number, file in enumerate(repo.files_of(extension)):
             content = said.contents[number] if said else None
@@ -146,7 +205,12 @@ def read_known(repo: Repo, extensions: Sequence[Extension], *, required: bool, s
             start += file.rows
         if said and said.source and said.source.live == live_digest(ids - {extension.id}):
             sources.append(said.source)
-    return Known(np.concatenate(found), tuple(files), tuple(sources))
+    nothing = np.empty(0, np.uint64)
+    return Known(
+        np.concatenate([nothing, *(indexes[e.id] for e in there)]),
+        np.concatenate([nothing, *(telling.get(e.id, indexes[e.id]) for e in there)]),
+        tuple(files), tuple(sources), len(there) - len(telling) if fields else 0,
+    )  # fmt: skip
 
 
 def _read_facts(
@@ -167,12 +231,16 @@ def _read_facts(
     return found
 
 
-def row_sidecars(parts: Sequence[Part], files: Sequence[File], source: Source | None) -> tuple[bytes, bytes]:
-    """The row index, and what confirms it."""
+def row_sidecars(
+    parts: Sequence[Part], files: Sequence[File], source: Source | None
+) -> tuple[bytes, bytes, bytes | None]:
+    """The row index, what confirms it, and the index over the fields that tell rows apart, where these are not all."""
     from gitdata.data import rows
 
     by_place = {f"{part.split}/{part.place}": part for part in parts}
     listed = [by_place[file.place] for file in files]
     apart = tuple(file.place for file, part in zip(files, listed, strict=True) if part.apart)
-    facts = Facts(tuple(rows.content(part.full) for part in listed), apart, source)
-    return b"".join(rows.index(part.digests) for part in listed), facts.encode()
+    fields = next((part.scan.fields for part in listed if part.scan.fields), ())
+    facts = Facts(tuple(rows.content(part.full) for part in listed), apart, source, fields)
+    telling = b"".join(rows.index(part.telling) for part in listed) if fields else None
+    return b"".join(rows.index(part.digests) for part in listed), facts.encode(), telling

@@ -1,6 +1,6 @@
 """Leaks: rows that models are both trained and tested on, told when they come in.
 
-Rows are compared over all fields, since that is what the row index holds; the gate goes by inputs and outputs.
+Rows are compared over declared inputs and outputs, as the gate compares them; without these over all fields.
 """
 
 from __future__ import annotations
@@ -27,14 +27,15 @@ def leaks_of(request: Request, chain: Chain, parts: Sequence[Part], known: Known
 def _count(parts: Sequence[Part], train: NDArray[np.uint64], test: NDArray[np.uint64]) -> dict[str, int]:
     """How many test rows stand among train rows, and train rows among test rows: in the dataset, or here.
 
-    `train`, `test`: the digests of the rows that models of the dataset are trained and tested on.
+    `train`, `test`: what the rows that models of the dataset are trained and tested on are told by.
     """
     import numpy as np
 
-    own = {split: [part.digests for part in parts if part.split == split] for split in ("train", "test")}
-    among = {"train": np.concatenate([train, *own["train"]]), "test": np.concatenate([test, *own["test"]])}
+    own = {split: [part for part in parts if part.split == split] for split in ("train", "test")}
+    known = {"train": train, "test": test}
+    among = {split: np.concatenate([known[split], *(part.telling for part in own[split])]) for split in own}
 
     def standing(split: str, other: str) -> int:
-        return sum(int(np.isin(digests, among[other]).sum()) for digests in own[split])
+        return sum(int(part.among(among[other]).sum()) for part in own[split])
 
     return {"test_rows_in_train": standing("test", "train"), "train_rows_in_test": standing("train", "test")}

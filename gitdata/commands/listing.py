@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from gitdata.commands.records import Record
-from gitdata.commands.status import rows_in_force
+from gitdata.commands.status import may_share, rows_in_force
 from gitdata.commands.transfer import incomplete
 from gitdata.data.chain import Chain
 from gitdata.data.ledger import Ledger
@@ -37,6 +37,7 @@ def _dataset(repo: Repo, name: str, chain: Chain) -> Record:
             "extensions": len(extensions),
             "heads": [chain.extensions[head].version for head in chain.heads],
             "rows": rows_in_force(chain, live),
+            "rows_at_most": may_share(chain, live),
         },
     )
 

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from gitdata.commands.purge import drop_purged
+from gitdata.commands.purge import Dropped, drop_purged
 from gitdata.commands.reach import blobs_needed, purged_at, reach
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.sync import package_blobs, pointers_of_history
@@ -44,18 +44,19 @@ class _Named:
 def prune(repo: Repo, *, remote: bool, dry_run: bool, say: Say = silent) -> list[Record]:
     """One record for each place that was looked at: how many blobs went, and how many bytes."""
     repo.require_initialised()
-    if not dry_run:
-        drop_purged(repo)
-    records = [_prune_cache(repo, dry_run=dry_run, say=say)]
+    dropped = drop_purged(repo, dry_run=dry_run)
+    records = [_prune_cache(repo, dropped, dry_run=dry_run, say=say)]
     if remote:
         records += _prune_remote(repo, dry_run=dry_run, say=say)
     return records
 
 
-def _prune_cache(repo: Repo, *, dry_run: bool, say: Say) -> Record:
+def _prune_cache(repo: Repo, dropped: Dropped, *, dry_run: bool, say: Say) -> Record:
+    """`dropped` was purged, and goes with what nobody needs here, or went."""
     named = _named(repo, _tips_known(repo))
+    counted = {blob.md5 for blob in dropped.blobs}
     kept = {blob.md5 for blob in blobs_needed(repo, reach(repo, "none").needed)} | _champions(repo)
-    candidates = [(blob, age) for blob, age in repo.cache.objects() if blob.md5 not in kept]
+    candidates = [(blob, age) for blob, age in repo.cache.objects() if blob.md5 not in kept | counted]
     gone = _orphans(candidates, named)
     for purpose in PURPOSES:
         wanted = [named.blobs[purpose][blob.md5] for blob, _ in candidates if blob.md5 in named.blobs[purpose]]
@@ -68,7 +69,8 @@ def _prune_cache(repo: Repo, *, dry_run: bool, say: Say) -> Record:
     if not dry_run:
         for blob in gone:
             repo.cache.remove(blob)
-    return _record("cache", str(repo.cache.root), [sizes[blob.md5] for blob in gone], len(kept), dry_run=dry_run)
+    freed = [sizes[blob.md5] for blob in gone] + [blob.size or 0 for blob in dropped.blobs]
+    return _record("cache", str(repo.cache.root), freed, len(kept), dropped.checked_out, dry_run=dry_run)
 
 
 def _prune_remote(repo: Repo, *, dry_run: bool, say: Say) -> list[Record]:
@@ -147,7 +149,7 @@ def _champions(repo: Repo) -> set[str]:
     return found
 
 
-def _record(place: str, where: str, sizes: list[int], kept: int, *, dry_run: bool) -> Record:
-    return Record(
-        "prune", where, {"blobs": len(sizes), "bytes": sum(sizes), "dry_run": dry_run, "kept": kept, "place": place}
-    )
+def _record(place: str, where: str, sizes: list[int], kept: int, checked_out: int = 0, *, dry_run: bool) -> Record:
+    """`checked_out`: how many files of what was purged went from work trees."""
+    fields = {"blobs": len(sizes), "bytes": sum(sizes), "checked_out": checked_out, "dry_run": dry_run, "kept": kept}
+    return Record("prune", where, fields | {"place": place})

@@ -10,8 +10,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from gitdata.commands.transfer import blobs_of, fetch_extensions
+from gitdata.commands.transfer import blobs_of
+from gitdata.commands.union import fetch_listings
 from gitdata.data.pointer import Extension
+from gitdata.errors import DataUnavailable
 from gitdata.repo import Repo
 from gitdata.snapshot import DATASETS, Snapshot, purged_of
 from gitdata.storage.cache import Blob
@@ -55,9 +57,12 @@ def blobs_needed(repo: Repo, extensions: Iterable[Extension]) -> dict[Blob, Exte
     """The blobs of extensions, each with one that needs it; a long listing that is not here is fetched first."""
     found: dict[Blob, Extension] = {}
     for extension in extensions:
-        if extension.files is None and not repo.cache.holds(repo.sidecar(extension, "listing.json")):
-            fetch_extensions(repo, [extension], ())
-        found |= dict.fromkeys(blobs_of(repo, extension), extension)
+        try:
+            blobs = blobs_of(repo, extension)
+        except DataUnavailable:
+            fetch_listings(repo, [extension])
+            blobs = blobs_of(repo, extension)
+        found |= dict.fromkeys(blobs, extension)
     return found
 
 

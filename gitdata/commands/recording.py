@@ -109,20 +109,24 @@ def _record(
 ) -> Record:
     began_at_tip = began.situation.may_move_champion
     recorded: list[tuple[Entry, Judgement]] = []
+    kept: list[Entry] = []
 
     def propose(tip: str | None) -> Change | None:
         recorded.clear()
+        kept.clear()
         view = task.view_now(tip, began_at_tip=began_at_tip)
         ledger = view.situation.ledger
         if decision.attempt in ledger.attempts and not task.force:
             return None  # somebody else asked and answered the same question meanwhile
         known, version = candidate(ledger)
         if known and known.verdict.outcome in choice.SETTLED_BY_A_PERSON:
+            kept.append(known)
             return _keep_settled(known, decision)  # a person's word on this very version stands
         why = _why_experiment(task, view, version)
         if why:
             view = replace(view, situation=replace(view.situation, may_move_champion=False))
         if known and not view.situation.may_move_champion:
+            kept.append(known)
             return _keep_settled(known, decision)  # an experiment that made a known version again changes nothing
         package = fresh.package if fresh else judge.package(ledger.entries[version.id])
         judgement = judge.judge(view, version.id, package)
@@ -138,7 +142,9 @@ def _record(
 
     publish(task.repo, propose)
     if not recorded:
-        decision = replace(decision, action="nothing", reason="somebody else recorded an answer meanwhile")
+        reasons = [f"version {entry.number} stays {entry.verdict.outcome}" for entry in kept]
+        reason = "".join(reasons) or "somebody else recorded an answer meanwhile"
+        decision = replace(decision, action="nothing", reason=reason)
     return describe(task, decision, recorded[0] if recorded else None)
 
 

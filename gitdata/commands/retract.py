@@ -35,7 +35,7 @@ def declare_bad(repo: Repo, extensions: Sequence[Extension], reason: str) -> lis
         for extension, path in zip(extensions, paths, strict=True):
             if not path.is_file():
                 unless_staged.callback(path.unlink, missing_ok=True)
-            known = _known(repo, path)
+            known = _read(repo, path)
             content = encode_retraction(
                 Retraction(extension.dataset, extension.id, reason.strip(), known is not None and known.purged)
             )
@@ -53,7 +53,7 @@ def undo(repo: Repo, references: Sequence[str], message: str | None, say: Say = 
     for reference, extension, path in named:
         if not path.is_file():
             raise Mendable(f"{reference} is not retracted.", f"See `gitdata log {extension.dataset}`.")
-        known = _known(repo, path)
+        known = _read(repo, path)
         if known is not None and known.purged:
             raise Mendable(f"{reference} was purged: its rows are gone.", "Extend the dataset with these rows again.")
         reasons.append(known.reason if known else "")
@@ -87,7 +87,12 @@ def retraction_place(repo: Repo, extension: Extension) -> Path:
     return repo.top / DATASETS / extension.dataset / RETRACTED / f"{extension.id}.json"
 
 
-def _known(repo: Repo, path: Path) -> Retraction | None:
+def retraction_of(repo: Repo, extension: Extension) -> Retraction | None:
+    """What the retraction of an extension says in the work tree; None where there is none, or it is damaged."""
+    return _read(repo, retraction_place(repo, extension))
+
+
+def _read(repo: Repo, path: Path) -> Retraction | None:
     """The retraction in a file; None where there is none, or it is damaged."""
     try:
         return read_retraction(path.relative_to(repo.top).as_posix(), path.read_bytes())

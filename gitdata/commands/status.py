@@ -8,7 +8,7 @@ from __future__ import annotations
 from gitdata.commands.records import Record
 from gitdata.commands.situation import pending
 from gitdata.commands.transfer import incomplete
-from gitdata.data import pointer
+from gitdata.data import pointer, union
 from gitdata.data.chain import Chain
 from gitdata.errors import GitdataError
 from gitdata.repo import Repo
@@ -76,6 +76,7 @@ def _dataset(repo: Repo, snapshot: Snapshot, name: str, changed: dict[str, str])
             "lost": sorted(id[:8] for id in chain.lost),
             "retracted": sorted(id[:8] for id in chain.retracted & chain.extensions.keys()),
             "rows": rows_in_force(chain, live),
+            "rows_at_most": may_share(chain, live),
             "staged": sorted(path for path, letters in own.items() if letters[0] not in " ?"),
             "unstaged": sorted(path for path, letters in own.items() if letters[1] != " "),
         },
@@ -85,6 +86,15 @@ def _dataset(repo: Repo, snapshot: Snapshot, name: str, changed: dict[str, str])
 def rows_in_force(chain: Chain, live: frozenset[str]) -> dict[str, int]:
     """Rows per split that count: test rows that a later extension replaced or dropped do not."""
     return {s: sum(e.rows_of(s) for e in chain.contributing(live, s)) for s in pointer.SPLITS}
+
+
+def may_share(chain: Chain, live: frozenset[str]) -> bool:
+    """Whether the union may have fewer rows: some live extensions are parallel, and what these share counts once."""
+    if len(chain.heads) < 2 and all(len(extension.parents) < 2 for extension in chain.extensions.values()):
+        return False  # mostly so, and quickly seen
+    order = [extension.id for extension in chain.ordered(chain.closure(live))]
+    parents = {id: chain.extensions[id].parents for id in order}
+    return any(union.parallel(order, parents, {e.id for e in chain.contributing(live, s)}) for s in pointer.SPLITS)
 
 
 def _model(repo: Repo, model: str, snapshot: Snapshot, ledger_commit: str | None) -> Record:

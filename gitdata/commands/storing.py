@@ -17,7 +17,7 @@ from gitdata.canonical import readable_json
 from gitdata.commands.intake import Part, Request, stamp
 from gitdata.commands.known import ROW_FACTS, Source, row_sidecars
 from gitdata.data import pointer, pointerfile
-from gitdata.data.pointer import ROW_INDEX, Attachment, Directory, Extension, File
+from gitdata.data.pointer import ROLE_INDEX, ROW_INDEX, Attachment, Directory, Extension, File
 from gitdata.errors import Mendable
 from gitdata.repo import Repo
 from gitdata.storage.cache import Blob, directory_object, hash_file
@@ -76,8 +76,10 @@ def store(
         place()
     files = tuple(sorted(file for file, _ in stored))
     draft = replace(draft, files=files, listing=pointer.listing_digest(files), rows=pointer.row_counts(files))
-    index, facts = row_sidecars(parts, files, source)
+    index, facts, telling = row_sidecars(parts, files, source)
     sidecars = [_sidecar(repo, ROW_INDEX, index), _sidecar(repo, ROW_FACTS, facts)]
+    if telling is not None:
+        sidecars.append(_sidecar(repo, ROLE_INDEX, telling))
     slim = pointerfile.fit_inline(replace(draft, sidecars=tuple(sidecars)))
     if slim.schema is None:
         assert draft.schema is not None

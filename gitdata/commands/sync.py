@@ -60,7 +60,7 @@ def push_refs(repo: Repo, git_remote: str, url: str, lines: Iterable[str], say: 
     named = tips | sound
     extensions = [extension for extension in _extensions(repo, named) if extension.id not in purged]
     contents = repo.git.objects(name for name, path in named.items() if path.startswith(f"{MODELS}/"))
-    packages = [blob for name, content in contents.items() for blob in package_blobs(named[name], content)]
+    packages = {blob: named[name] for name, content in contents.items() for blob in package_blobs(named[name], content)}
     records = []
     if extensions:
         blobs = _blobs(repo, extensions, say)
@@ -189,12 +189,12 @@ def package_blobs(path: str, content: bytes) -> list[Blob]:
 # --- acting --------------------------------------------------------------------------------------------------
 
 
-def _blobs(repo: Repo, extensions: Sequence[Extension], say: Say) -> list[Blob]:
-    """All blobs of extensions; where a long listing is not here, it is fetched first."""
+def _blobs(repo: Repo, extensions: Sequence[Extension], say: Say) -> dict[Blob, str]:
+    """All blobs of extensions, and whose each is; where a long listing is not here, it is fetched first."""
     for extension in extensions:
         if extension.files is None and not repo.cache.holds(repo.sidecar(extension, "listing.json")):
             fetch_extensions(repo, [extension], (), say)
-    return list(dict.fromkeys(blob for extension in extensions for blob in blobs_of(repo, extension)))
+    return {blob: f"{e.dataset}@{e.version} ({e.short})" for e in extensions for blob in blobs_of(repo, e)}
 
 
 def _check_listed(repo: Repo, extension: Extension, target: str) -> None:
@@ -208,16 +208,21 @@ def _check_listed(repo: Repo, extension: Extension, target: str) -> None:
     check_directory(repo, extension)
 
 
-def _upload(repo: Repo, purpose: Purpose, blobs: list[Blob], target: str | None, say: Say) -> tuple[int, str]:
-    """(bytes sent, URL). What the remote lacks and the cache does not hold is named, before anything is sent."""
+def _upload(repo: Repo, purpose: Purpose, blobs: Mapping[Blob, str], target: str | None, say: Say) -> tuple[int, str]:
+    """(bytes sent, URL) of blobs, each with what it belongs to.
+
+    What the remote lacks and the cache does not hold is named, before anything is sent.
+    """
     remote = open_remote(repo, purpose, target)
-    absent = remote.missing(blobs)
+    absent = remote.missing(list(blobs))
     lost = [blob for blob in absent if not repo.cache.holds(blob)]
     if lost:
+        owners = list(dict.fromkeys(blobs[blob] for blob in lost))
         raise DataUnavailable(
-            f"{len(lost)} blobs are neither in the cache of this clone nor on {remote.url}: "
-            f"{', '.join(blob.md5 for blob in lost[:3])}{' …' if len(lost) > 3 else ''}.",
-            "Push from the clone that made them, or fetch them from another remote first; nothing was sent.",
+            f"{len(lost)} blobs of {', '.join(owners[:3])}{' …' if len(owners) > 3 else ''} are neither in the cache "
+            f"of this clone nor on {remote.url}.",
+            "Push from the clone that made them, or fetch them from another remote first; if somebody purged them, "
+            "`git pull` brings word of it. Nothing was sent.",
         )
     if absent:
         say(f"Uploading {len(absent)} blobs to {remote.url}.")

@@ -59,29 +59,31 @@ def row_indexes(
     repo: Repo,
     extensions: Sequence[Extension],
     lost: Callable[[Extension, GitdataError], None] | None = None,
+    name: str = ROW_INDEX,
 ) -> dict[str, NDArray[np.uint64]]:
-    """By id, the first 64 bits of the digest of every row over all fields, in the order of the listing: shape (rows,).
+    """By id, the first 64 bits of the digest of every row, in the order of the listing: shape (rows,).
 
+    `name`: the sidecar that holds them; the default is over all fields.
     Raises DataUnavailable or TryAgain where one cannot be had; with `lost` that is told instead, and it is left out.
     """
     from gitdata.data import rows
 
-    contents = read_sidecars(repo, extensions, ROW_INDEX, lost)
+    contents = read_sidecars(repo, extensions, name, lost)
     found = {}
     for extension in (e for e in extensions if e.id in contents):
         index = rows.read_index(contents[extension.id])
         if len(index) == sum(count for _, count in extension.rows):
             found[extension.id] = index
         elif lost is None:
-            raise _other_length(extension, len(index))
+            raise _other_length(extension, name, len(index))
         else:
-            lost(extension, _other_length(extension, len(index)))
+            lost(extension, _other_length(extension, name, len(index)))
     return found
 
 
-def _other_length(extension: Extension, length: int) -> DataUnavailable:
+def _other_length(extension: Extension, name: str, length: int) -> DataUnavailable:
     return DataUnavailable(
-        f"The row index of {extension.dataset}@{extension.version} ({extension.short}) has {length} entries; "
+        f"The row index {name} of {extension.dataset}@{extension.version} ({extension.short}) has {length} entries; "
         "its pointer names another number of rows.",
         "The pointer was edited by hand; restore it from git.",
     )
@@ -98,6 +100,8 @@ def _masks(repo: Repo, chain: Chain, members: Sequence[Extension], split: str) -
     indexed = {e.id: e for e in members if any(a.path.endswith(f"/{ROW_INDEX}") for a in e.sidecars)}
     groups = union.parallel(order, parents, indexed.keys())
     needed = [indexed[id] for group in groups for id in group]
+    if not needed:
+        return {}
     fetch_listings(repo, needed)
     found = row_indexes(repo, needed)
     return union.keep_masks(order, parents, {e.id: _of_split(repo, e, split, found[e.id]) for e in needed})

@@ -16,7 +16,7 @@ from gitdata import durable
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.transfer import check_directory, fetch_blobs, open_remote
 from gitdata.data import pointer, pointerfile
-from gitdata.data.chain import Chain, missing_parents
+from gitdata.data.chain import missing_parents
 from gitdata.data.ledger import Ledger
 from gitdata.data.pointer import Extension
 from gitdata.errors import DataUnavailable, GitdataError
@@ -29,6 +29,7 @@ from gitdata.snapshot import (
     purged_of,
     read_pointer,
     read_retraction,
+    snapshot_of,
 )
 from gitdata.storage.cache import Blob, directory_object
 
@@ -67,11 +68,12 @@ class Finding:
 class _Held:
     """What is to be there: the blobs of extensions and of packages, each with where people know it from.
 
-    What was `retracted`, or replaced, may be absent from the cache; of what was `purged` nothing is to be anywhere.
+    What was `retracted` or `replaced` may be absent from the cache; of what was `purged` nothing is to be anywhere.
     """
 
     extensions: dict[str, Extension] = field(default_factory=dict)
     retracted: frozenset[str] = frozenset()
+    replaced: frozenset[str] = frozenset()
     purged: frozenset[str] = frozenset()
     packages: dict[Blob, str] = field(default_factory=dict)
 
@@ -83,7 +85,7 @@ class _Held:
     @property
     def live(self) -> list[Extension]:
         """The extensions whose blobs a clone is to have."""
-        gone = self.retracted | Chain(self.extensions).replaced
+        gone = self.retracted | self.replaced
         return [extension for extension in self.kept if extension.id not in gone]
 
 
@@ -100,6 +102,7 @@ def verify(repo: Repo, options: Options, say: Say = silent) -> list[Record]:
         *_chains(repo, held.extensions),
         *_ledger(repo, held),
     ]
+    held.replaced = _replaced(repo, held.extensions)
     data = _blobs(repo, held.kept)
     findings += _cache(repo, data, held, options, say)
     if options.remote:
@@ -216,6 +219,13 @@ def _chains(repo: Repo, extensions: Mapping[str, Extension]) -> Iterator[Finding
                 f"Its parent {id[: pointer.SHORT]} has no pointer here or in history.",
                 "Fetch the branch that holds it (in a shallow clone: `git fetch --unshallow`).",
             )
+
+
+def _replaced(repo: Repo, extensions: Mapping[str, Extension]) -> frozenset[str]:
+    """What is replaced, also by, or along with, an extension whose pointer is only in history."""
+    paths = {f"{DATASETS}/{e.dataset}/{e.stem}.dvc": e for e in extensions.values()}
+    chains = snapshot_of(None, paths, {}, repo.git.files_of_history).chains.values()
+    return frozenset(id for chain in chains for id in chain.replaced)
 
 
 def _ledger(repo: Repo, held: _Held) -> Iterator[Finding]:

@@ -1,7 +1,8 @@
 """View: `checkout --union` — one file, or folder, that shows the rows of a closure as if it had never been in parts.
 
 The suffix of its name decides what it is: HDF5 (virtual: the rows stay in the cache), a folder of Parquet files (one
-per extension), or with `--copy`, and where nothing else is possible, one plain file. A view is rebuilt, never moved;
+per extension), without a suffix a folder of links where the dataset is images, or with `--copy`, and where nothing else
+is possible, plain files. A view is rebuilt, never moved;
 only what carries gitdata's own mark is ever replaced.
 """
 
@@ -12,11 +13,13 @@ import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitdata import durable
+from gitdata.commands import imagefolder
 from gitdata.commands.pieces import parts_with_rows, pieces_of
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.union import Part
@@ -58,7 +61,7 @@ def union(
     repo.require_work_tree("checkout")
     target = _target(repo, out)
     build = _builder(target, copy=copy)
-    if target.exists() and target.is_dir() != (build is _parquet_folder):
+    if target.exists() and target.is_dir() != (build in (_folder, _copied_folder)):
         raise Mendable(f"'{out}' is a view of another kind.", "Remove it, or name another file.")
     snapshot = repo.work_tree_snapshot()
     chain, named = snapshot.extensions(reference)
@@ -102,8 +105,10 @@ def _builder(target: Path, *, copy: bool) -> Build:
         return _copied_csv  # text refers to no other file
     if suffix in writers.PARQUET and copy:
         return _copied_parquet
-    if suffix in (*writers.PARQUET, "") and not copy:
-        return _parquet_folder
+    if suffix == "" and copy:
+        return _copied_folder
+    if suffix in (*writers.PARQUET, ""):
+        return _folder
     known = ", ".join((*writers.HDF5, *writers.PARQUET, *writers.CSV))
     raise Mendable(f"'{target.name}' names no format that gitdata writes.", f"Give it a suffix: {known}.")
 
@@ -187,14 +192,34 @@ def _copied_csv(order: _Order, say: Say) -> Record:
     return _record(order)
 
 
-def _parquet_folder(order: _Order, say: Say) -> Record:
+def _folder(order: _Order, say: Say) -> Record:
+    """Of images without a suffix links; else a Parquet file for each extension."""
+    everything = [piece for pieces in order.pieces.values() for piece in pieces]
+    if order.target.suffix or not imagefolder.are_images(everything):
+        return _placed_folder(order, _write_parts)
+    names = {piece.path: os.path.relpath(piece.path, order.target.parent) for piece in everything}
+    order = replace(order, mark=replace(order.mark, virtual=True, sources=_sources(order, names)))
+    return _placed_folder(order, partial(_write_images, copy=False))
+
+
+def _copied_folder(order: _Order, say: Say) -> Record:
+    """The images themselves. Raises Mendable where there are none."""
+    if not imagefolder.are_images([piece for pieces in order.pieces.values() for piece in pieces]):
+        raise Mendable(
+            f"'{order.target.name}' would be a folder of images, and {order.mark.reference} has other files.",
+            "Name a .h5, .parquet or .csv file.",
+        )
+    return _placed_folder(order, partial(_write_images, copy=True))
+
+
+def _placed_folder(order: _Order, write: Callable[[_Order, Path], None]) -> Record:
     """Built beside, then put in the place of the old one: nobody reads a folder that is half of each."""
     from filelock import FileLock
 
     draft, old = (order.target.with_name(f"{durable.TEMPORARY_PREFIX}{word}-{order.target.name}") for word in _TWO)
     durable.make_folder(order.repo.state)
     with FileLock(order.repo.state / "union.lock"), _cleared(draft, old):
-        _write_parts(order, draft)
+        write(order, draft)
         durable.write(draft / MARK_FILE, order.mark.encode().encode())
         if order.target.exists():
             durable.rename(order.target, old)
@@ -213,6 +238,12 @@ def _write_parts(order: _Order, folder: Path) -> None:
         for number, (extension, group) in enumerate(by_extension):
             with durable.replacing(own / f"{number:05d}-{extension.stem}.parquet") as file:
                 writers.write_parquet(file, [piece for _, piece in group], None)
+
+
+def _write_images(order: _Order, folder: Path, *, copy: bool) -> None:
+    pairs = {split: list(zip(order.parts[split], order.pieces[split], strict=True)) for split in order.pieces}
+    for split, images in imagefolder.placed(pairs).items():
+        imagefolder.write(folder if order.mark.flat else folder / split, images, copy=copy)
 
 
 @contextmanager

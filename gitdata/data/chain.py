@@ -40,7 +40,7 @@ class Chain:
     replaced: frozenset[str] = field(init=False)
     heads: tuple[str, ...] = field(init=False)
     _is_incomplete: bool = field(init=False, repr=False, compare=False)  # some parent is not there
-    _places: dict[str, int] = field(default_factory=dict, init=False, repr=False, compare=False)  # in the order of all
+    _order: list[tuple[str, Extension]] = field(default_factory=list, init=False, repr=False, compare=False)  # of all
 
     def __post_init__(self) -> None:
         extended = {parent for extension in self.extensions.values() for parent in extension.parents}
@@ -83,11 +83,11 @@ class Chain:
         The order depends on ids alone, so that it is the same in every clone and survives renumbering.
         """
         chosen = frozenset(ids)
-        if not self._places:
-            self._places.update({id: place for place, id in enumerate(_topological(self.extensions))})
-        if self._is_incomplete or not chosen <= self._places.keys():
+        if not self._order:
+            self._order.extend((id, self.extensions[id]) for id in _topological(self.extensions))
+        if self._is_incomplete or not chosen <= self.extensions.keys():
             self.closure(chosen)
-        return tuple([self.extensions[id] for id in sorted(chosen, key=self._places.__getitem__)])
+        return tuple([extension for id, extension in self._order if id in chosen])
 
     def contributing(self, live: Iterable[str], split: str) -> tuple[Extension, ...]:
         """The extensions of `live` that have rows of `split`, in order.
@@ -96,14 +96,13 @@ class Chain:
         `drop` it brings none itself.
         """
         order = self.ordered(live)
-        hidden: set[str] = set()
-        if split == "test":
-            for extension in order:
-                if extension.test_policy != "add":
-                    hidden |= self.closure(extension.parents)
-                if extension.test_policy == "drop":
-                    hidden.add(extension.id)
-        return tuple(e for e in order if e.rows_of(split) and e.id not in hidden)
+        with_rows = tuple([extension for extension in order if extension.rows_of(split)])
+        deciding = [extension for extension in order if extension.test_policy != "add"] if split == "test" else []
+        if not deciding:
+            return with_rows
+        hidden = self.closure(parent for extension in deciding for parent in extension.parents)
+        hidden |= {extension.id for extension in deciding if extension.test_policy == "drop"}
+        return tuple(extension for extension in with_rows if extension.id not in hidden)
 
     def matching(self, reference: str) -> tuple[Extension, ...]:
         """The extensions that a version label, or an id prefix of at least four digits, names."""

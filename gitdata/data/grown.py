@@ -1,8 +1,9 @@
 """Grown files: which rows of a file a dataset holds, and how the others differ. Pure: digests in, a plan out.
 
 *Known* rows are those that the dataset holds; *missing* is one of them that the file lacks, *new* a row of the file
-that is no known one. Rows are a multiset: of equal ones as many are known, missing or new as the numbers say. Missing
-rows make a *correction*: by a *key*, fields whose values name a row, a missing row and a new one are one that changed.
+that is no known one. Rows are a multiset: of equal ones as many are known, missing or new as the numbers say; a copy
+that parallel extensions *share* stands in their union once. Missing rows make a *correction*: by a *key*, fields whose
+values name a row, a missing row and a new one are one that changed.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 Digests = NDArray[np.uint64]
 Keys = NDArray[np.integer[Any]]
 MISSING = -1
+SHARED = -2
 
 
 def match(known: Keys, own: Keys) -> NDArray[np.int64]:
@@ -51,10 +53,21 @@ def match_exactly(known: Digests, whole: NDArray[np.bool_], own: Digests) -> NDA
     return places
 
 
+def match_union(known: Keys, kept: NDArray[np.bool_], own: Keys) -> NDArray[np.int64]:
+    """As `match` for the known rows that the union keeps; of another one the place of an equal one that it keeps."""
+    if kept.all():
+        return match(known, own)
+    places = np.full(len(known), MISSING, np.int64)
+    places[kept] = match(known[kept], own)
+    by_value = np.flatnonzero(kept)[np.argsort(known[kept], kind="stable")]
+    places[~kept] = places[by_value[np.searchsorted(known[by_value], known[~kept])]]
+    return places
+
+
 def new_rows(places: NDArray[np.int64], rows: int) -> NDArray[np.bool_]:
     """Which of the rows of a file are no known row. Shape (rows,)."""
     new = np.ones(rows, bool)
-    new[places[places != MISSING]] = False
+    new[places[places >= 0]] = False
     return new
 
 

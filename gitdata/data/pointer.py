@@ -24,6 +24,7 @@ SPLITS = ("train", "validation", "test")
 POLICIES = ("add", "replace", "drop")
 SIDECAR = "sidecar"
 ROW_INDEX = "rows.u64"  # the sidecar with the first 64 bits of every row's digest
+ROLE_INDEX = "roles.u64"  # the same over inputs and outputs, where these are not all fields
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 VERSION = re.compile(r"(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})\.(0|[1-9][0-9]{0,8})")

@@ -7,7 +7,7 @@ name; how a value becomes bytes is permanent and specified in `docs/format.md`.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -37,8 +37,17 @@ def digests(columns: Columns, fields: Sequence[str] | None = None) -> NDArray[np
     return result
 
 
+def telling_fields(inputs: Sequence[str], outputs: Sequence[str], names: Collection[str]) -> tuple[str, ...]:
+    """The fields that tell rows apart for duplicates and leaks, ascending: inputs and outputs; none for all fields.
+
+    Without inputs every field that is no output is one; without outputs nobody said what may be left out.
+    """
+    fields = {*inputs, *outputs}
+    return tuple(sorted(fields)) if inputs and outputs and fields < set(names) else ()
+
+
 def index(digests: NDArray[np.uint64]) -> bytes:
-    """The row index of a file: the first 64 bits of each digest over all fields, little-endian, in row order."""
+    """The row index of a file: these first 64 bits of each digest, little-endian, in row order."""
     return digests.astype("<u8").tobytes()
 
 

@@ -9,6 +9,7 @@ from gitdata.commands.records import Record
 from gitdata.report.tables import number, plural, print_table, printable, rows_text
 
 SHOWN = 3
+_LONGEST = 24  # characters of a category that are shown
 
 
 def print_difference(records: Sequence[Record]) -> None:
@@ -72,4 +73,5 @@ def _summary(side: Mapping[str, Any]) -> str:
 
 def _new(categories: Sequence[str]) -> str:
     more = ", …" if len(categories) > SHOWN else ""
-    return f"new: {', '.join(categories[:SHOWN])}{more}" if categories else ""
+    shown = (name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in categories[:SHOWN])
+    return f"new: {', '.join(shown)}{more}" if categories else ""

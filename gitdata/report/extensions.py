@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,22 +11,25 @@ from gitdata.commands.records import Record
 from gitdata.report.graph import drawable, graph_lines
 from gitdata.report.tables import plural, printable, rows_text, size_text, split_counts
 
+SHOWN = 3  # retracted extensions that are named
+
 
 def extension_text(record: Record) -> list[str]:
     """What `add` and `extend` say."""
     name = f"{record['dataset']}@{record['version']} ({record.id[:8]})"
     if record.kind == "unchanged":
-        return [*_grown(record["grown"]), f"{name} holds every row of the file: nothing to do"]
+        gone = _retracted(record)
+        rest = f"{name} holds every {'other row' if gone else 'row'} of the file: nothing to do"
+        return [*_grown(record["grown"], whole=True), *gone, rest]
     parents = f"extends {', '.join(record['parents'])}" if record["parents"] else "a base"
     parents += f" in place of {', '.join(record['replaces'])}" if record["replaces"] else ""
     done = "committed" if record["committed"] else "staged"
     lines = [f"{name}: {rows_text(record['rows'])}; {parents}", *_grown(record["grown"])]
+    lines += _retracted(record)
     lines += _leaks(record["leaks"])
-    if record["known_rows"]:
-        lines.append(
-            f"{plural(record['known_rows'], 'row')} stood in the dataset before or repeat here "
-            "(--dedupe leaves such rows out)"
-        )
+    lines += _repeated(record)
+    if others := record["compared_over_all"]:
+        lines.append(f"compared over all fields with {plural(others, 'extension')} made with other inputs or outputs")
     lines += [f"Does not fit: {line}" for line in record["misfits"]]
     lines += [f"The columns of '{name}' stand in another order; fields go by name." for name in record["reordered"]]
     if not sum(record["rows"].values()):
@@ -38,15 +42,43 @@ def extension_text(record: Record) -> list[str]:
     return lines
 
 
-def _grown(grown: Mapping[str, Any] | None) -> list[str]:
-    """What a grown file came to."""
+def _grown(grown: Mapping[str, Any] | None, *, whole: bool = False) -> list[str]:
+    """What a grown file came to; `whole`: it brings nothing."""
     if grown is None:
         return []
     from gitdata.commands.correction import correction_lines
 
     correction = correction_lines(grown["correction"]) if grown["correction"] else []
-    how = "by its first bytes" if grown["by"] == "bytes" else "by their digests"
-    return [f"{plural(grown['known_rows'], 'row')} of the file known, {how}", *correction]
+    by_bytes = "by its bytes" if whole else "by its first bytes"
+    how = by_bytes if grown["by"] == "bytes" else "by their digests"
+    examples = [f"  {example}" for example in correction[1:]]
+    return [f"{plural(grown['known_rows'], 'row')} of the file known, {how}", *correction[:1], *examples]
+
+
+def _retracted(record: Record) -> list[str]:
+    """Rows that were retracted: left out of a grown file, else live again."""
+    found = record["retracted"]
+    if not found:
+        return []
+    rows, were = plural(sum(each["rows"] for each in found), "row"), ", ".join(map(_why, found[:SHOWN]))
+    were += f" and {len(found) - SHOWN} more" * (len(found) > SHOWN)
+    if record["grown"] is None:
+        return [f"{rows} retracted before: {were}; here they are live again"]
+    return [f"{rows} left out, retracted with {were}; --again takes them"]
+
+
+def _why(retracted: Mapping[str, Any]) -> str:
+    return f"{retracted['extension']} ({retracted['reason']})"
+
+
+def _repeated(record: Record) -> list[str]:
+    """Rows that are not new."""
+    if not (count := record["known_rows"]):
+        return []
+    where = "in the dataset before, or repeated here" + ", by inputs and outputs" * bool(record["compared_by"])
+    if record["deduplicated"]:
+        return [f"{plural(count, 'row')} left out: {where}"]
+    return [f"{plural(count, 'row')} {where} (--dedupe leaves such rows out)"]
 
 
 def _leaks(leaks: Mapping[str, int]) -> list[str]:
@@ -83,6 +115,7 @@ def print_graph(records: Sequence[Record]) -> None:
 def log_graph(records: Sequence[Record]) -> list[str]:
     """`gitdata log --graph`: children above their parents; ● is live, ○ a base, × retracted, replaced or lost."""
     newest_first = list(reversed(records))
+    newest_first.sort(key=lambda record: record["state"] != "live")  # what others took the place of is drawn below
     by_stem = {f"{record['version']}-{record.id[:8]}": record.id for record in records}
     parents = {r.id: [by_stem[stem] for stem in r["parents"] if stem in by_stem] for r in newest_first}
     glyphs = {r.id: "×" if r["state"] != "live" else "●" if r["parents"] else "○" for r in records}
@@ -145,7 +178,7 @@ def _about(field: Mapping[str, Any]) -> list[str]:
 def retraction_lines(record: Record) -> list[str]:
     """What `retract` says."""
     what = f"{record['dataset']}@{record['version']} ({record.id[:8]})"
-    done = "is retracted" if record["retracted"] else "is live again"
+    done = "is retracted" if record["retracted"] else "is live again; it was retracted for"
     lines = [f"{what} {done}: {record['reason']}"]
     if record["seen_by"]:
         lines.append(f"seen by {', '.join(record['seen_by'])}")
@@ -159,7 +192,10 @@ def purge_lines(record: Record) -> list[str]:
     done = "would be purged" if record["dry_run"] else "is purged"
     blobs = f"{plural(record['blobs'], 'blob')}, {size_text(record['bytes'])}"
     lines = [f"{what} {done}: {blobs} deleted from {' and '.join(record['places'])}"]
-    lines += [f"  kept: {kept['md5']}, which {kept['needed_by']} has too" for kept in record["kept"]]
+    if record["checked_out"]:
+        lines.append(f"  and {plural(record['checked_out'], 'checked-out file')} from the work trees of this clone")
+    shared = Counter(kept["needed_by"] for kept in record["kept"])
+    lines += [f"  kept: {plural(count, 'blob')} that {holder} has too" for holder, count in sorted(shared.items())]
     if record["seen_by"]:
         lines.append(f"  still carry traces of it: {', '.join(record['seen_by'])} (weights, statistics, row digests)")
     if record["dry_run"]:

@@ -70,7 +70,8 @@ def _removed(record: Record) -> list[str]:
 
 def _dataset(record: Record) -> list[str]:
     heads = ", ".join(record["heads"])
-    lines = [f"{record.id}: {plural(record['extensions'], 'extension')}, {rows_text(record['rows'])}; heads: {heads}"]
+    rows = rows_text(record["rows"], at_most=record["rows_at_most"])
+    lines = [f"{record.id}: {plural(record['extensions'], 'extension')}, {rows}; heads: {heads}"]
     if len(record["heads"]) > 1:
         lines.append(f"  {len(record['heads'])} heads: the next extension joins them")
     lines += [f"  to be committed: {path}" for path in record["staged"]]
@@ -168,8 +169,9 @@ def listing_lines(records: Sequence[Record]) -> list[str]:
     for record in records:
         if record.kind == "dataset listed":
             held = f"{record['cached']} of {plural(record['extensions'], 'extension')} cached"
+            rows = rows_text(record["rows"], at_most=record["rows_at_most"])
             lines.append(
-                f"{record.id}@{', '.join(record['heads'])}  {rows_text(record['rows'])}, {size_text(record['bytes'])}; "
+                f"{record.id}@{', '.join(record['heads'])}  {rows}, {size_text(record['bytes'])}; "
                 f"{held}, {record['checked_out']} checked out"
             )
         else:
@@ -184,6 +186,8 @@ def prune_lines(records: Sequence[Record]) -> list[str]:
     return [
         f"{record.id}: {plural(record['blobs'], 'blob')} {'would go' if record['dry_run'] else 'deleted'}, "
         f"{size_text(record['bytes'])}; {record['kept']} kept"
+        + f"; {plural(record['checked_out'], 'checked-out file')} of what was purged"
+        * bool(record["checked_out"])
         for record in records
     ]
 
@@ -292,10 +296,10 @@ def plural(count: int, noun: str) -> str:
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
 
 
-def rows_text(rows: Mapping[str, int]) -> str:
-    """`144 train, 16 test rows`."""
+def rows_text(rows: Mapping[str, int], *, at_most: bool = False) -> str:
+    """`144 train, 16 test rows`; `at_most`: these may be fewer."""
     parts = [f"{rows[split]} {split}" for split in ("train", "validation", "test") if rows.get(split)]
-    return f"{', '.join(parts) or 'no'} {'row' if sum(rows.values()) == 1 else 'rows'}"
+    return f"{'up to ' * at_most}{', '.join(parts) or 'no'} {'row' if sum(rows.values()) == 1 else 'rows'}"
 
 
 def split_counts(rows: Mapping[str, int]) -> str:

@@ -81,6 +81,13 @@ class Cache:
             return False
         return blob.size is None or size == blob.size
 
+    def size(self, blob: Blob) -> int | None:
+        """How many bytes the object in the blob's place has; None where there is none."""
+        try:
+            return self.path(blob).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def absent(self, blobs: Iterable[tuple[str, int | None]]) -> frozenset[tuple[str, int | None]]:
         """Those of many blobs, by name and size, that the cache does not hold; each folder is opened once."""
         return presence.absent(self.root / "files" / "md5", blobs)

@@ -205,6 +205,13 @@ class Git:
         commits = (line.removeprefix("HEAD ") for line in listing if line.startswith("HEAD "))
         return [commit for commit in commits if commit.strip("0")]
 
+    def work_trees(self) -> list[Path]:
+        """The folders of the work trees of this repository that are there."""
+        listing = (self.try_text("worktree", "list", "--porcelain") or "").split("\n\n")
+        entries = [entry.strip("\n").split("\n") for entry in listing if entry.strip("\n")]
+        paths = [Path(lines[0].removeprefix("worktree ")) for lines in entries if "bare" not in lines]
+        return [path for path in paths if path.is_dir()]
+
     def is_ancestor(self, older: str, younger: str) -> bool:
         """Whether `younger` has `older` in its history; of a commit that is not here nobody knows, so no."""
         return self.try_text("merge-base", "--is-ancestor", older, younger) is not None

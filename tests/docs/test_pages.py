@@ -89,6 +89,16 @@ def test_every_command_and_option_is_documented() -> None:
             assert option.param_type_name == "argument" or option.help, (name, option.name)
 
 
+def test_a_command_that_is_made_alone_is_the_one_among_all() -> None:
+    from gitdata.cli.shared import command_line
+
+    for name, command in reference.commands().items():
+        (alone,) = command_line([name]).commands.values()
+        context = command.context_class(command, info_name=name)
+        assert (alone.name, alone.get_help(context)) == (name, command.get_help(context))
+    assert len(command_line(["statsu"]).commands) == len(command_line([]).commands) > 30
+
+
 def test_every_message_is_documented() -> None:
     assert reference.MESSAGES.read_text() == reference.messages_page(), "write it anew: python tests/docs/reference.py"
 

@@ -27,14 +27,21 @@ def refused(done: Done, code: int, *says: str) -> None:
         assert word in done.err, (word, done.err)
 
 
-@pytest.fixture
-def based(world: World, clone: Clone, write: Write, call: Call) -> Clone:
-    """A clone with a small dataset `d` (fields a, b, y), committed and pushed, and no model."""
-    assert call(clone.path, "add", "d", write("base.csv", GOOD), "--outputs", "y", "-m", "base").code == 0
-    clone.commit("settings")
-    clone.push()
+@pytest.fixture(scope="module")
+def first(first_world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = first_world.copy(tmp_path_factory.mktemp("based"))
+    (world.root / "base.csv").write_text(GOOD)
+    world.clone.gitdata("add", "d", world.root / "base.csv", "--outputs", "y", "-m", "base")
+    world.clone.commit("settings")
+    world.clone.push()
     world.server.wait()  # its runner writes beside the store that is to stay as it is
-    return clone
+    return world
+
+
+@pytest.fixture
+def based(first: World, tmp_path: Path) -> Clone:
+    """A clone with a small dataset `d` (fields a, b, y), committed and pushed, and no model."""
+    return first.copy(tmp_path).clone
 
 
 def everything(clone: Clone) -> tuple[object, ...]:

@@ -21,22 +21,22 @@ SLOW = ["extend", "push", "pull", "train", "promote", "rollback"]
 def test_a_command_that_dies_at_any_step_leaves_no_lie_and_repeats(name: str, tmp_path: Path, call: Call) -> None:
     scene = prepare(name, tmp_path)
     command, clone = command_of(scene, name), scene.world.clone.path
-    with dying(None) as disk:
+    with dying(None, scene.world.root) as alive:
         assert call(clone, *command).code == 0
-    undisturbed, steps = outcome(scene, call), len(disk.steps)
-    assert steps >= (3 if name == "init" else 8), disk.steps
-    for at in range(1, steps + 1):
-        for power_cut in (False, True):
-            scene.restore()
-            with dying(at) as disk, pytest.raises(Crash):
-                call(clone, *command)
-            if power_cut:
-                disk.cut_power()
-            step = f"{disk.steps[-1]} (step {at} of {steps}, {'power cut' if power_cut else 'killed'})"
-            assert_nothing_lies(scene, call)
-            again = call(clone, *command)
-            assert again.code in (0, 2), (step, again)  # 2: all of it was done, and the command says so
-            assert outcome(scene, call) == undisturbed, (step, again)
+    undisturbed, steps = outcome(scene, call), len(alive.steps)
+    assert steps >= (3 if name == "init" else 8), alive.steps
+    for at, power_cut in alive.deaths():
+        scene.restore()
+        with dying(at) as disk, pytest.raises(Crash):
+            call(clone, *command)
+        assert disk.steps == alive.steps[:at]
+        if power_cut:
+            disk.cut_power()
+        step = f"{disk.steps[-1]} (step {at} of {steps}, {'power cut' if power_cut else 'killed'})"
+        assert_nothing_lies(scene, call)
+        again = call(clone, *command)
+        assert again.code in (0, 2), (step, again)  # 2: all of it was done, and the command says so
+        assert outcome(scene, call) == undisturbed, (step, again)
 
 
 def test_a_job_that_is_spooled_or_finished_survives_or_never_was(tmp_path: Path) -> None:

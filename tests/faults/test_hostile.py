@@ -34,16 +34,28 @@ MODEL = '[data]\ndataset = "d"\noutputs = ["y"]\n[network]\nlayers = [{ dense = 
 DATA = b"a,b,y\n" + b"".join(b"%d,%d,%d\n" % (n, n % 7, n % 3) for n in range(8))
 
 
-@pytest.fixture
-def attacker(world: World, write: Write) -> Clone:
-    """A clone with a small dataset and a model, all pushed; whoever owns it turns hostile then."""
+@pytest.fixture(scope="module")
+def first(first_world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = first_world.copy(tmp_path_factory.mktemp("attacked"))
     clone = world.clone
     (clone.path / "models").mkdir()
     (clone.path / "models" / "m.toml").write_text(MODEL + "[training]\nepochs = 2\n")
-    clone.gitdata("add", "d", write("base.csv", GOOD), "--outputs", "y", "--test", "0.2", "-m", "base")
+    (world.root / "base.csv").write_text(GOOD)
+    clone.gitdata("add", "d", world.root / "base.csv", "--outputs", "y", "--test", "0.2", "-m", "base")
     clone.commit("model")
     clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
-    return clone
+    return world
+
+
+@pytest.fixture
+def world(first: World, tmp_path: Path) -> World:
+    return first.copy(tmp_path)
+
+
+@pytest.fixture
+def attacker(world: World) -> Clone:
+    """A clone with a small dataset and a model, all pushed; whoever owns it turns hostile then."""
+    return world.clone
 
 
 def push(attacker: Clone, branch: str = "main", *, ignored: str | None = None) -> None:

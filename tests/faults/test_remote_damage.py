@@ -22,9 +22,9 @@ MODEL = '[data]\ndataset = "d"\noutputs = ["y"]\n[network]\nlayers = [{ dense = 
 
 
 @pytest.fixture(scope="module")
-def published(tmp_path_factory: pytest.TempPathFactory) -> World:
+def published(first_world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A server that holds a dataset of two extensions, and a second clone that has fetched no blob; to be copied."""
-    world = World.make(tmp_path_factory.mktemp("published"))
+    world = first_world.copy(tmp_path_factory.mktemp("published"))
     for name, command in (("base", ["add", "d", "--outputs", "y"]), ("more", ["extend", "d"])):
         path = world.root / f"{name}.csv"
         path.write_text("a,b,y\n" + "".join(f"{n},{len(path.name) + n % 3},{int(name == 'base')}\n" for n in range(9)))

@@ -44,19 +44,29 @@ def canary(tmp_path: Path) -> Path:
     return tmp_path / "canary"
 
 
-@pytest.fixture
-def victim(world: World, write: Write, call: Call) -> Clone:
-    """A clone with a small dataset and a model; beside it lies a secret."""
+@pytest.fixture(scope="module")
+def first(first_world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = first_world.copy(tmp_path_factory.mktemp("victim"))
     clone = world.clone
     (clone.path / "models").mkdir()
     (clone.path / "models" / "m.toml").write_text(MODEL)
-    assert (
-        call(clone.path, "add", "d", write("base.csv", GOOD), "--outputs", "y", "--test", "0.2", "-m", "base").code == 0
-    )
+    (world.root / "base.csv").write_text(GOOD)
+    clone.gitdata("add", "d", world.root / "base.csv", "--outputs", "y", "--test", "0.2", "-m", "base")
     clone.commit("model")
     clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
     (world.root / "secret").write_text(SECRET)
-    return clone
+    return world
+
+
+@pytest.fixture
+def world(first: World, tmp_path: Path) -> World:
+    return first.copy(tmp_path)
+
+
+@pytest.fixture
+def victim(world: World) -> Clone:
+    """A clone with a small dataset and a model; beside it lies a secret."""
+    return world.clone
 
 
 def harmless(victim: Clone, call: Call, *commands: tuple[str, ...], codes: tuple[int, ...] = (2, 4, 5)) -> None:

@@ -17,9 +17,9 @@ from gitdata import durable
 from gitdata.automation import hooks
 
 
-@pytest.fixture
-def based(world: World) -> World:
-    """Two extensions of real lattice runs, committed and pushed."""
+@pytest.fixture(scope="module")
+def first(first_world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = first_world.copy(tmp_path_factory.mktemp("based"))
     world.clone.gitdata("add", "lattice", world.lattice("a", 0, 2), "--test", "0.2", "-m", "a")
     world.clone.gitdata("extend", "lattice", world.lattice("b", 2, 3), "-m", "b")
     world.clone.commit("settings")
@@ -27,6 +27,12 @@ def based(world: World) -> World:
     world.server.wait()
     world.clone.git("fetch", "--quiet")
     return world
+
+
+@pytest.fixture
+def based(first: World, tmp_path: Path) -> World:
+    """Two extensions of real lattice runs, committed and pushed."""
+    return first.copy(tmp_path)
 
 
 def blobs(folder: Path) -> list[Path]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from pathlib import Path
 
 import pytest
 from world import World, fingerprint, run
@@ -21,6 +22,19 @@ def start(world: World, *, validation: bool = True, **declaration: str) -> None:
     world.server.wait()
 
 
+@pytest.fixture(scope="module")
+def first(first_world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = first_world.copy(tmp_path_factory.mktemp("started"))
+    start(world)
+    return world
+
+
+@pytest.fixture
+def started(first: World, tmp_path: Path) -> World:
+    """A base of 30 runs and a model, pushed, trained on."""
+    return first.copy(tmp_path)
+
+
 def extend(world: World, name: str, first: int, last: int, *more: str) -> str:
     done = world.clone.gitdata(
         "extend", "lattice", world.lattice(name, first, last), "--test", "0.15", "--validation", "0.15", "-m", name,
@@ -29,53 +43,51 @@ def extend(world: World, name: str, first: int, last: int, *more: str) -> str:
     return str(done.records[0]["id"])
 
 
-def test_pushes_retrain_each_extension_once_and_never_reject_a_person(world: World) -> None:
-    start(world)
+def test_pushes_retrain_each_extension_once_and_never_reject_a_person(started: World) -> None:
     ids = []
     for number in range(2):
-        ids.append(extend(world, f"e{number}", 30 + 8 * number, 38 + 8 * number))
-        world.clone.push()  # a fast-forward although the server recorded a model meanwhile
-        world.server.wait()
-    (world.clone.path / "notes.txt").write_text("nothing that a model learns from")
-    world.clone.commit()
-    world.clone.push()
-    world.server.wait()
-    versions = world.server.ledger()
+        ids.append(extend(started, f"e{number}", 30 + 8 * number, 38 + 8 * number))
+        started.clone.push()  # a fast-forward although the server recorded a model meanwhile
+        started.server.wait()
+    (started.clone.path / "notes.txt").write_text("nothing that a model learns from")
+    started.clone.commit()
+    started.clone.push()
+    started.server.wait()
+    versions = started.server.ledger()
     assert [v["number"] for v in versions] == [1, 2, 3]
     added = [id for v in versions for id in v["added"]]
     assert added[1:] == ids or versions[1]["verdict"] == "refused"
     champion = next(v for v in versions if v["champion"])
     assert champion["added"]
-    pending = world.clone.gitdata("pending", "--exit-code", "--json").records[0]
+    pending = started.clone.gitdata("pending", "--exit-code", "--json").records[0]
     assert (pending["unseen"] == []) == versions[2]["champion"]
     assert pending["action"] == "nothing"
 
 
-def test_the_packages_weights_really_change_and_predict_in_order(world: World) -> None:
+def test_the_packages_weights_really_change_and_predict_in_order(started: World) -> None:
     from gitdata.commands.models import version
     from gitdata.commands.transfer import package_files
     from gitdata.training import package
 
-    start(world)
-    extend(world, "e", 30, 40)
-    world.clone.push()
-    world.server.wait()
-    repo = world.clone.repo
+    extend(started, "e", 30, 40)
+    started.clone.push()
+    started.server.wait()
+    repo = started.clone.repo
     weights = []
     for number in (1, 2):
         files = package_files(repo, version(repo, f"lattice@{number}")[1])
         weights.append(package.decode(files).weights)
     assert any((weights[0][name] != weights[1][name]).any() for name in weights[0])
-    new = world.lattice("new", 90, 92)
-    world.clone.gitdata("predict", "lattice@2", new, "-o", "predicted.csv")
-    lines = (world.clone.path / "predicted.csv").read_text().splitlines()
+    new = started.lattice("new", 90, 92)
+    started.clone.gitdata("predict", "lattice@2", new, "-o", "predicted.csv")
+    lines = (started.clone.path / "predicted.csv").read_text().splitlines()
     assert lines[0] == "W_max,P_peak"
     assert len(lines) == 1 + 32
-    backwards = world.root / "backwards.csv"
+    backwards = started.root / "backwards.csv"
     header, *rows = new.read_text().splitlines()
     backwards.write_text("\n".join([header, *reversed(rows)]) + "\n")
-    world.clone.gitdata("predict", "lattice@2", backwards, "-o", "backwards.csv")
-    assert (world.clone.path / "backwards.csv").read_text().splitlines()[:0:-1] == lines[1:]
+    started.clone.gitdata("predict", "lattice@2", backwards, "-o", "backwards.csv")
+    assert (started.clone.path / "backwards.csv").read_text().splitlines()[:0:-1] == lines[1:]
 
 
 def train_blobs(world: World, id: str) -> list[str]:
@@ -121,87 +133,82 @@ def test_a_trace_of_opened_files_shows_that_finetune_is_strict(world: World) -> 
     assert all(places[md5] in opened for md5 in train_blobs(world, id))
 
 
-def test_a_blob_that_is_nowhere_refuses_the_push(world: World) -> None:
-    start(world)
-    id = extend(world, "e", 30, 36)
-    before = world.server.git("rev-parse", "main")
-    cache = world.clone.repo.cache
-    md5 = train_blobs(world, id)[0]
+def test_a_blob_that_is_nowhere_refuses_the_push(started: World) -> None:
+    id = extend(started, "e", 30, 36)
+    before = started.server.git("rev-parse", "main")
+    cache = started.clone.repo.cache
+    md5 = train_blobs(started, id)[0]
     (cache.root / "files" / "md5" / md5[:2] / md5[2:]).unlink()
-    store = fingerprint(world.server.store)
-    said = world.clone.push(ok=False)
+    store = fingerprint(started.server.store)
+    said = started.clone.push(ok=False)
     assert md5 in said
-    assert world.server.git("rev-parse", "main") == before
-    assert fingerprint(world.server.store) == store
+    assert started.server.git("rev-parse", "main") == before
+    assert fingerprint(started.server.store) == store
 
 
-def test_all_refs_of_a_push_are_looked_at(world: World) -> None:
-    start(world)
-    world.clone.git("checkout", "--quiet", "-b", "one")
-    first = extend(world, "one", 30, 34)
-    world.clone.git("checkout", "--quiet", "-b", "two", "main")
-    second = extend(world, "two", 34, 38)
-    world.clone.git("tag", "marked", "two")
-    world.clone.push("origin", "one", "two", "marked")
-    held = {path.parent.name + path.name for path in (world.server.store / "files" / "md5").rglob("*")}
-    assert {*train_blobs(world, second)} <= held
-    world.clone.git("checkout", "--quiet", "one")
-    assert {*train_blobs(world, first)} <= held
+def test_all_refs_of_a_push_are_looked_at(started: World) -> None:
+    started.clone.git("checkout", "--quiet", "-b", "one")
+    first = extend(started, "one", 30, 34)
+    started.clone.git("checkout", "--quiet", "-b", "two", "main")
+    second = extend(started, "two", 34, 38)
+    started.clone.git("tag", "marked", "two")
+    started.clone.push("origin", "one", "two", "marked")
+    held = {path.parent.name + path.name for path in (started.server.store / "files" / "md5").rglob("*")}
+    assert {*train_blobs(started, second)} <= held
+    started.clone.git("checkout", "--quiet", "one")
+    assert {*train_blobs(started, first)} <= held
 
 
-def test_branches_that_extend_in_parallel_merge_without_conflict_and_train_once(world: World) -> None:
-    start(world)
-    world.clone.git("checkout", "--quiet", "-b", "side")
-    ours = extend(world, "side", 30, 34)
-    world.clone.git("checkout", "--quiet", "main")
-    theirs = extend(world, "main", 34, 38)
-    world.clone.git("merge", "--quiet", "--no-edit", "side")
-    status = world.clone.gitdata("status", "--json").records[0]
+def test_branches_that_extend_in_parallel_merge_without_conflict_and_train_once(started: World) -> None:
+    started.clone.git("checkout", "--quiet", "-b", "side")
+    ours = extend(started, "side", 30, 34)
+    started.clone.git("checkout", "--quiet", "main")
+    theirs = extend(started, "main", 34, 38)
+    started.clone.git("merge", "--quiet", "--no-edit", "side")
+    status = started.clone.gitdata("status", "--json").records[0]
     assert len(status["heads"]) == 2
     assert len(status["double_versions"]) == 1
-    world.clone.push()
-    world.server.wait()
-    newest = world.server.ledger()[-1]
+    started.clone.push()
+    started.server.wait()
+    newest = started.server.ledger()[-1]
     assert sorted(newest["added"]) == sorted([ours, theirs])
-    joined = extend(world, "joined", 38, 40)
-    chain = world.clone.repo.work_tree_snapshot().chain("lattice")
+    joined = extend(started, "joined", 38, 40)
+    chain = started.clone.repo.work_tree_snapshot().chain("lattice")
     assert chain.heads == (joined,)
     assert set(chain.extensions[joined].parents) == {ours, theirs}
 
 
 def test_training_away_from_the_deployment_branch_is_an_experiment_and_its_merge_is_gated_as_it_is(
-    world: World,
+    started: World,
 ) -> None:
-    start(world)
-    champion = world.server.ledger()[0]
-    world.clone.git("checkout", "--quiet", "-b", "side")
-    extend(world, "side", 30, 38)
-    world.clone.push("origin", "side")
-    world.server.wait()
-    done = world.server.gitdata("train", "lattice", "--at", "side", "--json").records[-1]
+    champion = started.server.ledger()[0]
+    started.clone.git("checkout", "--quiet", "-b", "side")
+    extend(started, "side", 30, 38)
+    started.clone.push("origin", "side")
+    started.server.wait()
+    done = started.server.gitdata("train", "lattice", "--at", "side", "--json").records[-1]
     assert (done["verdict"], done["champion"]) == ("experiment", False)
-    assert world.server.ledger()[0]["id"] == champion["id"]
-    world.clone.git("checkout", "--quiet", "main")
-    world.clone.git("merge", "--quiet", "side")
-    world.clone.push()
-    world.server.wait()
-    versions = world.server.ledger()
+    assert started.server.ledger()[0]["id"] == champion["id"]
+    started.clone.git("checkout", "--quiet", "main")
+    started.clone.git("merge", "--quiet", "side")
+    started.clone.push()
+    started.server.wait()
+    versions = started.server.ledger()
     assert len(versions) == 2
     assert versions[1]["id"] == done["id"]
     assert versions[1]["verdict"] != "experiment"
 
 
-def test_test_rows_alone_measure_and_do_not_train(world: World) -> None:
-    start(world)
-    before = world.server.ledger()
-    world.clone.gitdata("extend", "lattice", "--test", world.lattice("tests", 30, 34), "-m", "more tests")
-    world.clone.push()
-    world.server.wait()
-    after = world.server.ledger()
+def test_test_rows_alone_measure_and_do_not_train(started: World) -> None:
+    before = started.server.ledger()
+    started.clone.gitdata("extend", "lattice", "--test", started.lattice("tests", 30, 34), "-m", "more tests")
+    started.clone.push()
+    started.server.wait()
+    after = started.server.ledger()
     assert [v["id"] for v in after] == [v["id"] for v in before]
     assert after[0]["metrics"] != before[0]["metrics"]
-    assert world.clone.repo.work_tree_snapshot().chain("lattice").extensions
-    assert world.server.gitdata("train", "lattice", "--json").records[-1]["action"] == "nothing"
+    assert started.clone.repo.work_tree_snapshot().chain("lattice").extensions
+    assert started.server.gitdata("train", "lattice", "--json").records[-1]["action"] == "nothing"
 
 
 def test_without_test_rows_a_version_waits_and_is_gated_when_they_come(world: World) -> None:
@@ -221,30 +228,28 @@ def test_without_test_rows_a_version_waits_and_is_gated_when_they_come(world: Wo
     assert (version["id"], version["verdict"], version["champion"]) == (waiting["id"], "accepted", True)
 
 
-def test_a_revert_of_the_last_extension_goes_back_to_the_clean_version(world: World) -> None:
-    start(world)
-    extend(world, "e", 30, 40)
-    world.clone.push()
-    world.server.wait()
-    versions = world.server.ledger()
-    world.clone.git("revert", "--no-edit", "HEAD")
-    world.clone.push()
-    world.server.wait()
-    after = world.server.ledger()
+def test_a_revert_of_the_last_extension_goes_back_to_the_clean_version(started: World) -> None:
+    extend(started, "e", 30, 40)
+    started.clone.push()
+    started.server.wait()
+    versions = started.server.ledger()
+    started.clone.git("revert", "--no-edit", "HEAD")
+    started.clone.push()
+    started.server.wait()
+    after = started.server.ledger()
     assert [v["champion"] for v in after] == [True, False]
     assert len(after) == len(versions)
 
 
-def test_a_person_goes_back_and_no_wake_up_undoes_it(world: World) -> None:
-    start(world)
-    extend(world, "e", 30, 40)
-    world.clone.push()
-    world.server.wait()
-    world.clone.gitdata("promote", "lattice@2")
-    world.clone.gitdata("promote", "lattice@1", "-m", "version 2 misbehaves")
-    assert [v["champion"] for v in world.server.ledger()] == [True, False]
-    assert world.server.gitdata("train", "lattice", "--json").records[-1]["action"] == "nothing"
-    assert [v["champion"] for v in world.server.ledger()] == [True, False]
+def test_a_person_goes_back_and_no_wake_up_undoes_it(started: World) -> None:
+    extend(started, "e", 30, 40)
+    started.clone.push()
+    started.server.wait()
+    started.clone.gitdata("promote", "lattice@2")
+    started.clone.gitdata("promote", "lattice@1", "-m", "version 2 misbehaves")
+    assert [v["champion"] for v in started.server.ledger()] == [True, False]
+    assert started.server.gitdata("train", "lattice", "--json").records[-1]["action"] == "nothing"
+    assert [v["champion"] for v in started.server.ledger()] == [True, False]
 
 
 def test_a_confirming_policy_leaves_the_champion_to_a_person(world: World) -> None:
@@ -298,36 +303,34 @@ def test_pushes_during_a_training_are_not_missed(world: World) -> None:
     assert world.server.gitdata("train", "lattice", "--json").records[-1]["action"] == "nothing"
 
 
-def test_a_person_who_rejected_a_version_is_not_overruled(world: World) -> None:
+def test_a_person_who_rejected_a_version_is_not_overruled(started: World) -> None:
     """New test rows would make the same version anew, byte for byte: the rejection stands."""
     import json
 
-    start(world)
-    extend(world, "e", 30, 40)
-    world.clone.push()
-    world.server.wait()
-    world.clone.git("fetch", "--quiet", "origin")
-    world.clone.git("checkout", "--quiet", "-b", "mine", "origin/gitdata/models")
-    folder = world.clone.path / "models" / "lattice"
+    extend(started, "e", 30, 40)
+    started.clone.push()
+    started.server.wait()
+    started.clone.git("fetch", "--quiet", "origin")
+    started.clone.git("checkout", "--quiet", "-b", "mine", "origin/gitdata/models")
+    folder = started.clone.path / "models" / "lattice"
     (path,) = folder.glob("2-*.verdict")
     path.write_text(json.dumps(json.loads(path.read_text()) | {"verdict": "rejected", "who": "alice"}))
     (folder / "champion").write_text(next(folder.glob("1-*.dvc")).stem + "\n")
-    world.clone.commit("reject version 2")
-    world.clone.git("push", "--quiet", "origin", "HEAD:gitdata/models")
-    world.clone.git("checkout", "--quiet", "main")
-    world.clone.gitdata("extend", "lattice", "--test", world.lattice("tests", 40, 43), "-m", "tests")
-    world.clone.push()
-    world.server.wait()
-    versions = {v["number"]: v for v in world.server.ledger()}
+    started.clone.commit("reject version 2")
+    started.clone.git("push", "--quiet", "origin", "HEAD:gitdata/models")
+    started.clone.git("checkout", "--quiet", "main")
+    started.clone.gitdata("extend", "lattice", "--test", started.lattice("tests", 40, 43), "-m", "tests")
+    started.clone.push()
+    started.server.wait()
+    versions = {v["number"]: v for v in started.server.ledger()}
     assert (versions[2]["verdict"], versions[2]["who"], versions[2]["champion"]) == ("rejected", "alice", False)
-    assert world.server.gitdata("train", "lattice", "--json").records[-1]["action"] == "nothing"
+    assert started.server.gitdata("train", "lattice", "--json").records[-1]["action"] == "nothing"
 
 
-def test_training_at_an_older_commit_is_an_experiment(world: World) -> None:
-    start(world)
-    extend(world, "e", 30, 40)
-    world.clone.declare(**{"tolerance = 0.02": "tolerance = 5"})
-    world.clone.commit("another tolerance")
-    world.clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
-    done = world.server.gitdata("train", "lattice", "--at", "main~1", "--json").records[-1]
+def test_training_at_an_older_commit_is_an_experiment(started: World) -> None:
+    extend(started, "e", 30, 40)
+    started.clone.declare(**{"tolerance = 0.02": "tolerance = 5"})
+    started.clone.commit("another tolerance")
+    started.clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
+    done = started.server.gitdata("train", "lattice", "--at", "main~1", "--json").records[-1]
     assert (done["verdict"], done["champion"]) == ("experiment", False)

@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import os
+import shutil
 import time
 from pathlib import Path
 
 import pytest
+from disk_faults import Crash, dying
 from world import Clone, Place, World, fingerprint
 
-from gitdata.commands import packs
+from gitdata.commands import extend, packs
+from gitdata.commands.intake import Request
 from gitdata.commands.prune import GRACE
+from gitdata.commands.purge import purge
 from gitdata.commands.rowsource import RowSource
+from gitdata.commands.transfer import blobs_of
+from gitdata.commands.union import row_indexes
+from gitdata.data import pointerfile
 
 
-@pytest.fixture
-def retracted(world: World) -> World:
-    """A base and two extensions, all pushed; the second, 1.1.0, is retracted, and that is pushed too."""
+@pytest.fixture(scope="module")
+def first(first_world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = first_world.copy(tmp_path_factory.mktemp("retracted"))
     clone = world.clone
     clone.gitdata("add", "lattice", world.lattice("a", 0, 2), "-m", "a")
     clone.gitdata("extend", "lattice", world.lattice("b", 2, 3), "-m", "b")
@@ -25,7 +32,14 @@ def retracted(world: World) -> World:
     clone.push("origin", "HEAD:main")
     clone.gitdata("retract", "lattice@1.1.0", "--reason", "wrong material", "-m", "bad")
     clone.push("origin", "HEAD:main")
+    world.server.wait()
     return world
+
+
+@pytest.fixture
+def retracted(first: World, tmp_path: Path) -> World:
+    """A base and two extensions, all pushed; the second, 1.1.0, is retracted, and that is pushed too."""
+    return first.copy(tmp_path)
 
 
 def objects(folder: Path) -> set[str]:
@@ -90,12 +104,80 @@ def test_copies_elsewhere_go_when_they_are_pruned_and_are_never_sent_again(retra
     assert not doomed & objects(cache_of(colleague))
 
 
+def test_a_purge_that_dies_at_any_step_is_finished_by_a_repeat(
+    retracted: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where a sidecar lists the files, so that nothing but itself knows what it named."""
+    monkeypatch.setattr(pointerfile, "INLINE_FILES", 0)
+    monkeypatch.setattr(packs, "MANY", 1)
+    clone, store = retracted.clone, retracted.server.store
+    files = [retracted.lattice(f"f{run}", run, run + 1) for run in (10, 11)]
+    extend.extend(clone.repo, Request("lattice", files, message="many"))
+    (extension,) = clone.repo.work_tree_snapshot().extensions("lattice@1.3.0")[1]
+    assert extension.files is None
+    doomed = {blob.md5 for blob in blobs_of(clone.repo, extension)}
+    clone.gitdata("checkout", "lattice")
+    clone.push()
+    clone.gitdata("retract", "lattice@1.3.0", "--reason", "wrong", "-m", "bad")
+    clone.push()
+    places = (store, cache_of(clone), clone.path / "datasets", clone.repo.state)
+    read_all(clone)
+    for number, place in enumerate(places):
+        shutil.copytree(place, retracted.root / "kept" / str(number), symlinks=True)
+    with dying(None) as disk:
+        purge(clone.repo, "lattice@1.3.0", None)
+    for at in range(1, len(disk.steps) + 1):
+        for number, place in enumerate(places):
+            shutil.rmtree(place)
+            shutil.copytree(retracted.root / "kept" / str(number), place, symlinks=True)
+        assert doomed <= objects(store)
+        with dying(at), pytest.raises(Crash):
+            purge(clone.repo, "lattice@1.3.0", None)
+        purge(clone.repo, "lattice@1.3.0", None)
+        for folder in (store, cache_of(clone)):
+            assert not doomed & objects(folder), (at, disk.steps[at - 1])
+        assert not packs.packs_of(clone.repo).folder.exists(), (at, disk.steps[at - 1])
+        assert not list((clone.path / "datasets" / "lattice").glob("1.3.0-*/*"))
+
+
+def test_checked_out_files_go_too_in_every_work_tree(retracted: World) -> None:
+    clone, colleague = retracted.clone, retracted.another_clone()
+    for place in (clone, colleague):
+        place.git("branch", "--quiet", "before", "HEAD~1")
+        place.git("worktree", "add", "--quiet", retracted.root / f"{place.path.name} linked", "before")
+        linked = Clone(retracted.root / f"{place.path.name} linked")
+        linked.gitdata("checkout", "lattice")
+        linked.git("checkout", "--quiet", "--detach", "main")
+        place.git("branch", "--quiet", "-D", "before")
+    of_clone, of_colleague = (
+        list((retracted.root / f"{place.path.name} linked" / "datasets").rglob("*.csv")) for place in (clone, colleague)
+    )
+    assert len(of_clone) == len(of_colleague) == 3
+    assert clone.gitdata("purge", "lattice@1.1.0", "--dry-run", "--json").records[0]["checked_out"] == 3
+    assert all(path.exists() for path in of_clone)
+    assert "3 checked-out files" in clone.gitdata("purge", "lattice@1.1.0", "-m", "purge").out
+    assert [path.exists() for path in sorted(of_clone)] == [True, False, True]
+    clone.push()
+    colleague.git("pull", "--quiet")
+    before = fingerprint(cache_of(colleague), colleague.path / "datasets")
+    held = blobs(colleague, "1.1.0") & objects(cache_of(colleague))
+    assert held
+    dry = colleague.gitdata("prune", "--dry-run", "--json").records[0]
+    assert fingerprint(cache_of(colleague), colleague.path / "datasets") == before
+    done = colleague.gitdata("prune", "--json").records[0]
+    assert (dry["blobs"], dry["bytes"], dry["checked_out"]) == (done["blobs"], done["bytes"], done["checked_out"])
+    assert (done["blobs"], done["checked_out"]) == (len(held), 3)
+    assert [path.exists() for path in sorted(of_colleague)] == [True, False, True]
+    assert not held & objects(cache_of(colleague))
+
+
 def read_all(place: Place) -> None:
     """Read the rows and the row indexes of every extension, live or not."""
     chain = place.repo.work_tree_snapshot().chain("lattice")
     everything = chain.ordered(chain.extensions)
-    RowSource(place.repo, (), ()).rows(everything, "train")
-    packs.row_indexes(place.repo, everything)
+    source = RowSource(place.repo, (), ())
+    source.rows(source.parts(chain, chain.extensions, "train"))
+    row_indexes(place.repo, everything)
 
 
 def test_what_was_read_out_of_purged_files_goes_too(retracted: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,9 +197,22 @@ def test_what_was_read_out_of_purged_files_goes_too(retracted: World, monkeypatc
     colleague.gitdata("prune")
     assert not packs.packs_of(colleague.repo).folder.exists()
     chain = colleague.repo.work_tree_snapshot().chain("lattice")
-    RowSource(colleague.repo, (), ()).rows(chain.ordered(chain.live), "train")
+    source = RowSource(colleague.repo, (), ())
+    source.rows(source.parts(chain, chain.live, "train"))
     colleague.gitdata("prune")  # what holds nothing that was purged stays
     assert list(packs.packs_of(colleague.repo).folder.iterdir())
+
+
+def test_a_clone_that_does_not_know_of_a_purge_is_told_where_to_look(retracted: World) -> None:
+    other = retracted.another_clone()
+    retracted.clone.gitdata("purge", "lattice@1.1.0", "-m", "purge it")
+    other.gitdata("extend", "lattice", retracted.lattice("d", 4, 5), "-m", "d")
+    refused = other.push("origin", "HEAD:side", ok=False)
+    assert "blobs of lattice@1.1.0 (" in refused
+    assert "if somebody purged them, `git pull` brings word of it" in refused
+    retracted.clone.push()
+    other.git("pull", "--quiet", "--no-rebase", "--no-edit", "origin", "main")
+    other.push("origin", "HEAD:side")
 
 
 def test_a_file_that_a_live_extension_has_too_is_kept(world: World) -> None:

@@ -33,10 +33,9 @@ def versions(clone: Clone) -> list[tuple[int, str, bool]]:
     return [(v["number"], v["verdict"], v["champion"]) for v in clone.gitdata("models", "--json").records]
 
 
-@pytest.fixture
-def training(tmp_path: Path) -> World:
-    """A plain bare server, and a clone that retrains; a base and a model are there, and trained."""
-    world = World.make(tmp_path)
+@pytest.fixture(scope="module")
+def first(first_world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = first_world.copy(tmp_path_factory.mktemp("training"))
     hooks.uninstall(world.server.repo)
     world.clone.gitdata("install", "--train")
     world.clone.declare()
@@ -47,6 +46,12 @@ def training(tmp_path: Path) -> World:
     settled(world.clone)
     assert versions(world.clone) == [(1, "accepted", True)]
     return world
+
+
+@pytest.fixture
+def training(first: World, tmp_path: Path) -> World:
+    """A plain bare server, and a clone that retrains; a base and a model are there, and trained."""
+    return first.copy(tmp_path)
 
 
 def extend(world: World, clone: Clone, name: str, first: int, last: int) -> None:

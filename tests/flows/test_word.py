@@ -8,10 +8,9 @@ import pytest
 from world import Clone, World
 
 
-@pytest.fixture
-def world(tmp_path: Path) -> World:
-    """A clone without a server's hook; trainings are asked for by hand. Version 1 is the champion."""
-    world = World.make(tmp_path)
+@pytest.fixture(scope="module")
+def trained(first_world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
+    world = first_world.copy(tmp_path_factory.mktemp("trained"))
     (world.server.path / "hooks" / "post-receive").unlink()
     world.clone.declare()
     world.clone.gitdata("add", "lattice", world.lattice("base", 0, 20), "--test", "0.2", "-m", "base")
@@ -19,6 +18,12 @@ def world(tmp_path: Path) -> World:
     world.clone.push()
     world.clone.gitdata("train", "lattice")
     return world
+
+
+@pytest.fixture
+def world(trained: World, tmp_path: Path) -> World:
+    """A clone without a server's hook; trainings are asked for by hand. Version 1 is the champion."""
+    return trained.copy(tmp_path)
 
 
 def grow(world: World, first: int) -> None:
@@ -185,3 +190,14 @@ def test_damage_to_one_models_ledger_leaves_the_others_usable(world: World) -> N
     assert "second@1" in clone.gitdata("models", "second").out
     said = clone.gitdata("models", "lattice", code=4).err
     assert verdict.name in said
+
+
+def test_an_experiment_that_is_gated_again_is_said_to_stay_one(tmp_path: Path) -> None:
+    """Nothing was pushed: only test rows changed, and the answer is the one that was recorded."""
+    clone = (world := World.make(tmp_path)).clone
+    clone.declare()
+    clone.gitdata("add", "lattice", world.lattice("base", 0, 4), "-m", "base")
+    clone.commit("model")
+    assert "experiment" in clone.gitdata("train", "lattice").out
+    clone.gitdata("extend", "lattice", "--test", world.lattice("test", 4, 6), "-m", "test rows alone")
+    assert "nothing to do (version 1 stays experiment)" in clone.gitdata("train", "lattice").out

@@ -49,9 +49,9 @@ def dvc(request: pytest.FixtureRequest) -> Dvc:
 
 
 @pytest.fixture(scope="module")
-def template(tmp_path_factory: pytest.TempPathFactory) -> World:
+def template(first_world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A base and an extension on main, another extension on side, and two versions of a model in the ledger."""
-    world = World.make(tmp_path_factory.mktemp("template"))
+    world = first_world.copy(tmp_path_factory.mktemp("template"))
     clone = world.clone
     clone.declare()
     fields = ["--inputs", "t1,t2,t3,scenario,dir", "--outputs", "W_max,P_peak"]

@@ -10,8 +10,12 @@ from branches import branch, chain_of, grow, live, merge, start, switch
 from world import Clone, Server, World, run
 
 from gitdata.automation import hooks
+from gitdata.commands.extend import extend
 from gitdata.commands.init import init
+from gitdata.commands.intake import Request
+from gitdata.commands.prune import prune
 from gitdata.commands.union import union_parts
+from gitdata.commands.verify import Options, verify
 from gitdata.data import pointerfile
 from gitdata.data.pointer import Extension
 from gitdata.errors import DataUnavailable
@@ -155,6 +159,30 @@ def test_a_reverted_leaf_is_gone_and_an_interior_one_counts_as_retracted(world: 
     assert f"The pointer of lattice@1.1.0 ({inner.short}) was deleted" in clone.push("origin", "main")
     clone.git("revert", "--no-edit", "HEAD")
     assert live(clone) == stems(base, inner, leaf)
+
+
+def test_what_a_reverted_generation_replaced_is_not_missed(world: World) -> None:
+    """Its child keeps the replacement in force, so `prune` may take the old rows out of the cache."""
+    clone = world.clone
+    base = start(world)
+    old = grow(world, "old", 4, 6)
+    request = Request("lattice", [world.lattice("all", 1, 6)], grown="replace", message="corrected")
+    generation = extend(clone.repo, request).id
+    corrected = clone.git("rev-parse", "HEAD")
+    child = grow(world, "child", 6, 8)
+    clone.git("revert", "--no-edit", corrected)
+    clone.push("origin", "main")
+    assert live(clone) == stems(child)
+    chain = chain_of(clone)
+    assert (chain.lost, chain.replaced) == ({generation}, {base.id, old.id})
+    prune(clone.repo, remote=False, dry_run=False)
+    assert [missing(clone, id) for id in (base.id, old.id, child.id)] == [True, True, False]
+    findings = [record["part"] for record in verify(clone.repo, Options())[:-1]]
+    assert findings == ["chain"]  # the pointer that was taken away; no blob
+
+
+def missing(clone: Clone, id: str) -> bool:
+    return bool(clone.repo.missing_from_cache(chain_of(clone).extensions[id]))
 
 
 def test_a_shallow_clone_names_a_parent_beyond_its_horizon(world: World) -> None:

@@ -189,6 +189,27 @@ def test_what_was_made_in_parallel_on_a_replaced_extension_stays(clone: Clone, w
     assert len(heads(clone)) == 2
 
 
+def test_rows_that_two_branches_brought_count_once(clone: Clone, write: Write) -> None:
+    """Both branches took in a file that has some rows in common: the merged dataset is the longer file, and no more."""
+    path = write("x.csv", "a,b\n1,1\n2,2\n")
+    take(clone, path)
+    clone.gitdata("init")
+    clone.commit("base")
+    clone.git("switch", "--quiet", "-c", "side")
+    take(clone, write("x.csv", "a,b\n1,1\n2,2\n3,3\n3,3\n"), message="side")
+    clone.git("switch", "--quiet", "main")
+    take(clone, write("x.csv", "a,b\n1,1\n2,2\n3,3\n4,4\n"), message="main")
+    clone.git("merge", "--quiet", "--no-edit", "side")
+    with pytest.raises(Mendable, match=r"1 row disappeared, 0 new\.\n  a 3, b 3: disappeared"):
+        take(clone, path)
+    record = take(clone, write("x.csv", "a,b\n1,1\n2,2\n3,3\n4,4\n3,3\n"))
+    assert (record.kind, record["grown"]["known_rows"]) == ("unchanged", 5)
+    record = take(clone, write("x.csv", "a,b\n1,1\n2,2\n3,3\n4,4\n3,3\n5,5\n"))
+    assert (record["rows"], record["grown"]["by"]) == ({"train": 1}, "rows")
+    record = take(clone, write("x.csv", "a,b\n1,1\n2,2\n3,3\n4,4\n3,3\n5,5\n6,6\n"))
+    assert (record["rows"], record["grown"]["by"]) == ({"train": 1}, "bytes")
+
+
 def test_a_new_generation_does_not_lose_the_test_rows_unnoticed(clone: Clone, write: Write) -> None:
     lines = [f"{n},{n * n}\n" for n in range(100)]
     take(clone, write("x.csv", "a,b\n" + "".join(lines)), test="0.2", inputs=("a",))
@@ -250,7 +271,9 @@ def test_splits_go_on_and_a_test_file_of_its_own_is_no_part_of_the_grown_file(cl
 def test_a_file_that_is_no_larger_is_nothing_to_do_and_a_killed_run_is_finished(clone: Clone, write: Write) -> None:
     path = write("x.csv", "a,b\n1,1\n")
     clone.gitdata("add", "d", path, "-m", "base")
-    assert "nothing to do" in clone.gitdata("extend", "d", "--grown", path).out
+    out = clone.gitdata("extend", "d", "--grown", path).out
+    assert "1 row of the file known, by its bytes" in out
+    assert "nothing to do" in out
     write("x.csv", "a,b\n1,1\n1,1\n")
     staged = clone.gitdata("extend", "d", "--grown", path, "--json").records[0]
     finished = clone.gitdata("extend", "d", "--grown", path, "-m", "more", "--json").records[0]
@@ -360,7 +383,9 @@ def test_an_extension_of_older_times_has_no_row_facts(
 
 
 def test_malformed_row_facts_are_refused() -> None:
-    for content in (b"", b"[]", b"{}", b'{"contents": 1, "apart": []}', b'{"contents": [], "apart": [], "source": {}}'):
+    listed = b'{"contents": [], "apart": [], '
+    bad = [b"", b"[]", b"{}", b'{"contents": 1, "apart": []}', listed + b'"source": {}}', listed + b'"roles": 1}']
+    for content in bad:
         with pytest.raises(DataUnavailable, match="malformed"):
             Facts.decode(content)
 
@@ -415,21 +440,3 @@ def test_rows_that_are_trained_and_tested_on_are_counted(clone: Clone, write: Wr
     assert "2 test rows also among the train rows: no gate uses them" in out
     dropped = ("extend", "d", write("w.csv", "a,b\n8,8\n"), "--test", write("v.csv", "a,b\n6,6\n"))
     assert clone.gitdata(*dropped, "--test-policy", "replace", "--json").records[0]["leaks"]["train_rows_in_test"] == 0
-
-
-def test_crashbox_batches_leak_into_test_rows(clone: Clone, tmp_path: Path, shared_data: Path) -> None:
-    """Of the second batch a fifth is held out at random; some of its simulations stood in the first before."""
-    with (shared_data / "crashbox" / "crashbox.csv").open() as file:
-        table = list(csv.DictReader(file))
-    numbering = ("job", "seed_batch", "Dynamic_Job", "Model", "Time_req_s")  # and the solver's time
-    kept = [name for name in table[0] if name not in numbering]
-    lines = [",".join(row[name] for name in kept) for row in table]
-    batches = [lines[100 * n : 100 * (n + 1)] for n in range(5)]
-    path, held = tmp_path / "boxes.csv", tmp_path / "held.csv"
-    path.write_text("\n".join([",".join(kept), *batches[0]]) + "\n")
-    clone.gitdata("add", "boxes", path)
-    path.write_text("\n".join([",".join(kept), *batches[1][20:]]) + "\n")
-    held.write_text("\n".join([",".join(kept), *batches[1][:20]]) + "\n")
-    record = clone.gitdata("extend", "boxes", path, "--test", held, "--json").records[0]
-    expected = sum(line in {*batches[0], *batches[1][20:]} for line in batches[1][:20])
-    assert record["leaks"]["test_rows_in_train"] == expected > 0

@@ -15,6 +15,7 @@ from gitdata.automation import hooks
 
 def test_installing_twice_changes_nothing(world: World) -> None:
     hook = world.clone.path / ".git" / "hooks" / "pre-push"
+    hooks.install(world.clone.repo)
     before = hook.read_bytes(), hook.stat().st_mtime_ns
     assert [h.outcome for h in hooks.install(world.clone.repo)] == ["up to date"]
     assert (hook.read_bytes(), hook.stat().st_mtime_ns) == before

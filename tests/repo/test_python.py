@@ -23,9 +23,9 @@ NUMBERS = ["t1", "t2", "t3", "W_max"]
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, plain_environment: None) -> World:
+def trained(first_world: World, tmp_path_factory: pytest.TempPathFactory) -> World:
     """A dataset with two extensions, of which the model has seen the first."""
-    world = World.make(tmp_path_factory.mktemp("python"))
+    world = first_world.copy(tmp_path_factory.mktemp("python"))
     clone = world.clone
     clone.declare()
     clone.gitdata("add", "lattice", world.lattice("a", 0, 20), "--test", "0.2", "-m", "a")

@@ -43,6 +43,12 @@ def test_rows_that_two_branches_brought_are_read_once(forked: World) -> None:
     assert len(set(source.digests(columns).tolist())) == 160
 
 
+def test_what_extensions_hold_together_may_be_more_and_is_told_so(forked: World) -> None:
+    for report in ("status", "ls"):
+        assert "up to 192 train rows" in forked.clone.gitdata(report).out
+        assert forked.clone.gitdata(report, "--json").records[0]["rows_at_most"] is True
+
+
 def test_the_next_extension_joins_them_and_adds_up(forked: World) -> None:
     clone = forked.clone
     grow(forked, "again", 6, 7)

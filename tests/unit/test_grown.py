@@ -46,6 +46,18 @@ def test_equal_rows_are_paired_in_order(known: np.ndarray, own: np.ndarray) -> N
         assert found == np.flatnonzero(own == value)[: len(found)].tolist()
 
 
+@given(keys, keys, st.data())
+def test_copies_that_the_union_does_not_keep_are_neither_missing_nor_found_twice(
+    known: np.ndarray, own: np.ndarray, data: st.DataObject
+) -> None:
+    first = np.array([value not in known[:at] for at, value in enumerate(known)], bool)
+    kept = first | np.array(data.draw(st.lists(st.booleans(), min_size=len(known), max_size=len(known))), bool)
+    places = grown.match_union(known, kept, own)
+    assert (places[kept] == grown.match(known[kept], own)).all()
+    for value, place in zip(known[~kept].tolist(), places[~kept].tolist(), strict=True):
+        assert (place == grown.MISSING and value not in own) or own[place] == value
+
+
 @given(wide, wide, st.data())
 def test_all_bits_decide_where_they_are_known(known: np.ndarray, own: np.ndarray, data: st.DataObject) -> None:
     """First halves collide all the time here; a hit by them alone happens only where the others are not known."""

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from strategies import chains
 from strategies import extension as made
 
+from gitdata.commands.status import may_share
+from gitdata.data import pointer
 from gitdata.data.chain import Chain
 from gitdata.data.union import keep_masks, parallel
 
@@ -116,6 +118,14 @@ def test_a_path_through_what_is_retracted_is_still_a_path() -> None:
     tip = made("tip", middle)
     chain = Chain({e.id: e for e in (base, middle, tip)})
     assert kept_rows(chain, {base.id: [7], tip.id: [7]}) == [7, 7]
+
+
+@given(chains())
+def test_where_nothing_is_parallel_what_extensions_hold_is_the_union(chain: Chain) -> None:
+    live, order = chain.live, [e.id for e in chain.ordered(chain.extensions)]
+    parents = {id: chain.extensions[id].parents for id in order}
+    members = [{e.id for e in chain.contributing(live, split)} for split in pointer.SPLITS]
+    assert may_share(chain, live) == any(parallel(order, parents, own) for own in members)
 
 
 def linear(count: int) -> tuple[list[str], dict[str, list[str]]]:

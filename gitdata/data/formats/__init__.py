@@ -1,8 +1,8 @@
 """Formats: rows out of files, and chosen rows back into a file of the same format.
 
 `format` says what a format is, `registry` which one a file is of; the rest of this room is one module for each. What
-others call is here. A format without dtypes of its own gives numbers as float64 (int64 where float64 does not hold
-them) unless the dataset's schema says otherwise; whatever is not plainly a number or a truth value stays text.
+others call is here. A format without dtypes of its own gives numbers as float64 (integers beyond it as int64 or
+uint64) unless the dataset's schema says otherwise; whatever is not plainly a number or a truth value stays text.
 """
 
 from __future__ import annotations

@@ -18,11 +18,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gitdata.data.formats.exact import EXACT
+from gitdata.data.formats.fitting import changed
 from gitdata.data.formats.format import DESCRIPTIONS, UNITS, Columns, Format, Table, first_line, require_room
 from gitdata.data.schema import MOST_CATEGORIES, TEXT, Field, Schema
 from gitdata.errors import Mendable
 
-_EXACT = 2**53
+
+class _InexactError(Exception):
+    """Integers that floats would have to stand for, and cannot."""
 
 
 # --- fields --------------------------------------------------------------------------------------------------
@@ -104,11 +108,29 @@ def to_columns(table: Any, path: Path, wanted: Schema) -> Columns:
         return {name: _values(_one(table.column(name)), schema.field(name)) for name in table.column_names}
     except (pa.ArrowException, MemoryError, UnicodeDecodeError, OverflowError) as error:
         raise Mendable(f"'{path}' cannot be read: {first_line(error)}.", "Write the file anew.") from error
+    except _InexactError as error:
+        raise _inexact(error, path) from error
+
+
+def _inexact(error: _InexactError, path: Path) -> Mendable:
+    name, value = error.args
+    return Mendable(
+        f"'{name}' of '{path}' has nulls, so that its numbers are float64, which does not hold its {value}.",
+        "Fill the nulls, or make the column text.",
+    )
+
+
+def _floats(integers: NDArray[Any], name: str) -> NDArray[np.float64]:
+    """Integers as floats. Raises _InexactError where one is not equal to any."""
+    floats = integers.astype(np.float64)
+    if (is_lost := changed(integers, floats)).any():
+        raise _InexactError(name, integers[is_lost][0])
+    return floats
 
 
 def plain_floats(array: NDArray[Any]) -> NDArray[Any]:
     """Integers of a format that has no dtypes: float64 where it holds them all."""
-    if array.dtype.kind not in "iu" or ((array > _EXACT) | (array < -_EXACT)).any():
+    if array.dtype.kind not in "iu" or ((array > EXACT) | (array < -EXACT)).any():
         return array
     return array.astype(np.float64)
 
@@ -133,7 +155,9 @@ def _values(array: Any, field: Field) -> NDArray[Any]:
     if pa.types.is_null(array.type):
         return np.full(len(array), np.nan)
     if array.null_count and not pa.types.is_floating(array.type):
-        array = array.cast("float64")  # raises where a value would change
+        floats = _floats(array.fill_null(0).to_numpy(zero_copy_only=False), field.name)
+        floats[array.is_null().to_numpy(zero_copy_only=False)] = np.nan
+        return floats
     return np.asarray(array.to_numpy(zero_copy_only=False))
 
 
@@ -146,6 +170,7 @@ def _decoded(array: Any, field: Field) -> NDArray[Any]:
     labels, codes = _values(array.dictionary, field), array.indices
     if array.null_count:
         missing: NDArray[Any] = np.array([""], object) if field.dtype == TEXT else np.array([np.nan])
+        labels = _floats(labels, field.name) if labels.dtype.kind in "iu" else labels
         labels, codes = np.concatenate([labels, missing]), codes.cast("int64").fill_null(len(labels))
     return np.asarray(labels[codes.to_numpy(zero_copy_only=False)])
 
@@ -234,15 +259,17 @@ def _scan(path: Path, schema: Schema, rows_at_once: int) -> Iterator[Columns]:
     with _batches(path) as (_, batches):
         for batch in batches:
             for start in range(0, batch.num_rows, rows_at_once):
-                yield as_declared(to_columns(batch.slice(start, rows_at_once), path, schema), schema)
+                yield declared_columns(batch.slice(start, rows_at_once), path, schema)
 
 
-def as_declared(columns: Columns, schema: Schema) -> Columns:
-    """A block whose integers are floats where other blocks hold nulls."""
-    return {
-        name: array.astype(np.float64) if array.dtype.kind in "iu" and schema.field(name).dtype == "float64" else array
-        for name, array in columns.items()
-    }
+def declared_columns(block: Any, path: Path, schema: Schema) -> Columns:
+    """A block as columns, whose integers are floats where other blocks hold nulls. Raises Mendable."""
+    columns = to_columns(block, path, schema)
+    integers = {n for n, a in columns.items() if a.dtype.kind in "iu" and schema.field(n).dtype == "float64"}
+    try:
+        return columns | {name: _floats(columns[name], name) for name in integers}
+    except _InexactError as error:
+        raise _inexact(error, path) from error
 
 
 @contextmanager

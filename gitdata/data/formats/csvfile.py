@@ -1,6 +1,6 @@
 """CSV: columns out of text. What is not plainly a number or a truth value stays text as it was written.
 
-A CSV file has no dtypes: numbers are float64, or int64 where float64 does not hold them.
+A CSV file has no dtypes: numbers are float64; columns of integers of which one is beyond ±2⁵³ are int64, or uint64.
 """
 
 from __future__ import annotations
@@ -15,13 +15,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gitdata.data.formats import textfile
+from gitdata.data.formats import exact, textfile
 from gitdata.data.formats.format import Columns, Format, Table, table_of
 from gitdata.data.schema import TEXT, Schema
 from gitdata.errors import Mendable
 
 DELIMITERS = {".csv": ",", ".tsv": "\t"}
-_EXACT = 2**53
 _HEADER = 1 << 20  # bytes in which the header must end
 
 
@@ -44,10 +43,29 @@ def read(path: Path, delimiter: str, schema: Schema) -> Columns:
     plain = integers | {n for n, k in kinds.items() if pa.types.is_floating(k) or pa.types.is_string(k)}
     plain |= {n for n, k in kinds.items() if pa.types.is_boolean(k) and table.column(n).null_count == 0}
     plain |= {n for n, k in kinds.items() if pa.types.is_null(k) and n in numbers}  # every cell is empty
+    floating = {name for name, kind in kinds.items() if pa.types.is_floating(kind)}
+    columns = {name: _column(table.column(name)) for name in integers | floating}
+    written = _as_written(path, delimiter, names, {n: c for n, c in columns.items() if exact.is_doubtful(c)})
+    integers |= {name for name, cells in written.items() if all(isinstance(cell, int) for cell in cells)}
     as_text = (set(names) - plain) | (_labels(path, delimiter, names, integers) - numbers)
     if as_text:
         table = _parse_csv(path, delimiter, names, as_text | texts)
-    return {name: _column(table.column(name)) for name in names}
+    columns |= {n: exact.settle(columns[n], cells, n, path) for n, cells in written.items() if n not in as_text}
+    others = {name: _column(table.column(name)) for name in names if name in as_text or name not in columns}
+    return {name: others[name] if name in others else columns[name] for name in names}
+
+
+def _as_written(
+    path: Path, delimiter: str, names: list[str], doubtful: Mapping[str, NDArray[Any]]
+) -> dict[str, list[exact.Written]]:
+    """What the cells of some columns say."""
+    if not doubtful:
+        return {}
+    table = _parse_csv(path, delimiter, names, set(doubtful), only=sorted(doubtful))
+    return {
+        name: list(map(exact.as_written, table.column(name).to_pylist(), column.tolist()))
+        for name, column in doubtful.items()
+    }
 
 
 def _labels(path: Path, delimiter: str, names: list[str], integers: set[str]) -> set[str]:
@@ -127,7 +145,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _column(chunks: Any) -> NDArray[Any]:
-    """An Arrow column as an array: text, truth values, float64, or int64 where float64 does not hold it."""
+    """An Arrow column as an array: text, truth values, float64, or int64 where it goes beyond ±2⁵³."""
     import pyarrow as pa
 
     if pa.types.is_string(chunks.type):
@@ -136,7 +154,7 @@ def _column(chunks: Any) -> NDArray[Any]:
         return np.asarray(chunks.to_numpy(), bool)
     if pa.types.is_integer(chunks.type) and chunks.null_count == 0:
         integers = np.asarray(chunks.to_numpy())
-        if ((integers > _EXACT) | (integers < -_EXACT)).any():
+        if ((integers > exact.EXACT) | (integers < -exact.EXACT)).any():
             return integers.astype(np.int64)
     return np.asarray(chunks.cast("float64", safe=False).to_numpy(), np.float64)
 

@@ -80,15 +80,9 @@ def cast(array: NDArray[Any], dtype: str, name: str, path: Path, start: int = 0)
 
     Rounding to a narrower float is no change, becoming infinite is.
     """
-    narrower = dtype.startswith("float") and array.dtype.kind == "f"
     with np.errstate(all="ignore"):
         cast = array.astype(dtype)
-        back = cast.astype(array.dtype)  # comparing with `cast` itself would round what is compared
-        is_lost = np.isinf(cast) & ~np.isinf(array) if narrower else ~((back == array) | (array != array))
-        if not narrower and cast.dtype.kind != "f":
-            is_lost |= array != array  # only a float can be NaN
-        if not narrower and array.dtype.kind in "iu" and cast.dtype.kind == "f":
-            is_lost |= cast >= 2.0 * (np.iinfo(array.dtype).max // 2 + 1)  # back again, it would be any integer
+        is_lost = changed(array, cast)
     if is_lost.any():
         row, *_ = np.argwhere(is_lost)[0]
         value = array[is_lost][0]
@@ -97,3 +91,29 @@ def cast(array: NDArray[Any], dtype: str, name: str, path: Path, start: int = 0)
             "Correct the file.",
         )
     return cast
+
+
+def changed(array: NDArray[Any], cast: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where a cast has another value, rounding to a narrower float aside.
+
+    There and back is not enough: -1 and 255 of eight bits are the same bits."""
+    theirs, ours = array.dtype, cast.dtype
+    if theirs.kind == ours.kind == "f":
+        return np.asarray(np.isinf(cast) & ~np.isinf(array))
+    is_lost = np.asarray(cast.astype(theirs) != array)  # comparing with `cast` itself would round what is compared
+    if ours.kind in "iu":
+        is_lost |= ~_within(array, ours)
+    if theirs.kind in "iu":
+        is_lost |= ~_within(cast, theirs)
+    return is_lost
+
+
+def _within(array: NDArray[Any], integers: np.dtype[Any]) -> NDArray[np.bool_]:
+    """Where values, of any dtype, lie within the range of a dtype of integers."""
+    limits = np.iinfo(integers)
+    if array.dtype.kind == "f":
+        wide = array.astype(np.float64)  # which holds these powers of two, if not the integers beside them
+        return np.asarray((wide >= float(limits.min)) & (wide < float(limits.max + 1)))
+    if array.dtype.kind == "b":
+        return np.ones(array.shape, np.bool_)
+    return np.asarray((array >= limits.min) & (array <= limits.max))

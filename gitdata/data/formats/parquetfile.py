@@ -89,7 +89,7 @@ def _scan(path: Path, schema: Schema, rows_at_once: int) -> Iterator[Columns]:
     texts = tuple(field.name for field in schema.fields if field.dtype == "text" and not field.shape)
     with _open(path, texts) as file:
         for batch in file.iter_batches(batch_size=rows_at_once):
-            yield arrowfile.as_declared(arrowfile.to_columns(batch, path, schema), schema)
+            yield arrowfile.declared_columns(batch, path, schema)
 
 
 def subset(source: Path, keep: NDArray[np.bool_], target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Losses, optimisers, schedules beside PyTorch's: `pip install torch==2.13.0; pytest tests/training/test_torch.py`."""
+"""Losses, optimisers and schedules beside PyTorch: `pip install torch==2.13.0; pytest tests/training/test_torch.py`."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SETTING = "gitdata.trainmemory"
 SHARE = 4  # of the machine's memory, by default one part in so many
 TEXT_BYTES = 64  # what a text of a row takes, about
-ENCODED_BYTES = 12  # of each number of a row, while it is being encoded
+ENCODED_BYTES = 24  # of each number of a row, while it is read, joined and encoded: measured
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 

@@ -25,6 +25,7 @@ from gitdata.training.preprocessing import Preprocessing
 
 OPEN = 4  # strands that are read at a time
 WINDOW_BYTES = 256 * 1024 * 1024  # of encoded rows that are permuted together; two windows are held
+CACHED_NUMBERS = 2**16
 
 Random = np.random.Generator
 
@@ -80,6 +81,15 @@ class Held:
         yield Window(self.inputs, self.targets, generator.permutation(self.count))
 
 
+def encode(codes: Preprocessing, columns: Columns, inputs: NDArray[np.float32], targets: NDArray[np.float32]) -> None:
+    """Encode some rows into arrays (rows, width): a few at a time, so that what is between fits a processor's cache."""
+    at_once = max(16, CACHED_NUMBERS // max(1, inputs.shape[1]))
+    for start in range(0, len(inputs), at_once):
+        rows = slice(start, start + at_once)
+        some = {name: column[rows] for name, column in columns.items()}
+        inputs[rows], targets[rows] = codes.encode_inputs(some), codes.encode_outputs(some)
+
+
 @dataclass(frozen=True)
 class Streamed:
     """Rows that are read and encoded anew in every epoch; `weighing`: what targets are multiplied by."""
@@ -115,9 +125,7 @@ class Streamed:
                 )
                 inputs, targets = (np.empty((ends[-1], width), np.float32) for width in self._widths)
                 for (strand, _), (start, _), end in zip(group, pieces, ends, strict=True):
-                    block = reader.next(strand)
-                    inputs[start:end] = self.codes.encode_inputs(block)
-                    targets[start:end] = self.codes.encode_outputs(block)
+                    encode(self.codes, reader.next(strand), inputs[start:end], targets[start:end])
                 if self.weighing is not None:
                     targets *= self.weighing
                 yield Window(inputs, targets, generator.permutation(ends[-1]), pieces)

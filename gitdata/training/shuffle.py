@@ -24,7 +24,8 @@ from gitdata.training.prefetch import ahead
 from gitdata.training.preprocessing import Preprocessing
 
 OPEN = 4  # strands that are read at a time
-WINDOW_BYTES = 256 * 1024 * 1024  # of encoded rows that are permuted together; two windows are held
+WINDOW_BYTES = 256 * 1024 * 1024  # of encoded rows that are permuted together
+HELD = 2  # windows: one is trained on while the next one is read
 CACHED_NUMBERS = 2**16
 
 Random = np.random.Generator
@@ -116,14 +117,17 @@ class Streamed:
         sizes = [strand.sizes for strand in self.blocks.strands]
         firsts = np.cumsum([0, *(sum(own) for own in sizes)]).tolist()
         order = block_order([len(own) for own in sizes], generator)
+        groups = windows_of(order, sizes, max(1, self.window_bytes // self.row_bytes))
+        most = max(sum(sizes[strand][block] for strand, block in group) for group in groups)
+        held = [[np.empty((most, width), np.float32) for width in self._widths] for _ in range(HELD)]
         with closing(_Reader(self.blocks)) as reader:
-            for group in windows_of(order, sizes, max(1, self.window_bytes // self.row_bytes)):
+            for place, group in enumerate(groups):
                 ends = np.cumsum([sizes[strand][block] for strand, block in group]).tolist()
                 pieces = tuple(
                     (end - sizes[strand][block], firsts[strand] + sum(sizes[strand][:block]))
                     for end, (strand, block) in zip(ends, group, strict=True)
                 )
-                inputs, targets = (np.empty((ends[-1], width), np.float32) for width in self._widths)
+                inputs, targets = (array[: ends[-1]] for array in held[place % HELD])
                 for (strand, _), (start, _), end in zip(group, pieces, ends, strict=True):
                     encode(self.codes, reader.next(strand), inputs[start:end], targets[start:end])
                 if self.weighing is not None:

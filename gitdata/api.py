@@ -12,6 +12,7 @@ from gitdata import repo
 if TYPE_CHECKING:
     from gitdata.commands.dataset import Dataset
     from gitdata.commands.model import Model
+    from gitdata.commands.records import Record
 
 
 class Repo(repo.Repo):
@@ -32,3 +33,12 @@ class Repo(repo.Repo):
         from gitdata.commands.model import model
 
         return model(self, reference)
+
+    def check(self, model: str, *, quick: bool = False) -> list[Record]:
+        """The records of `gitdata check`: what a declared model is, and one for each finding.
+
+        `quick`: by the schema alone, without reading rows. Raises Mendable where the declaration cannot be read.
+        """
+        from gitdata.commands.check import check
+
+        return check(self, model, quick=quick)

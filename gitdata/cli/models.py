@@ -28,6 +28,22 @@ Why = Annotated[str | None, typer.Option("-m", "--message", help="Why.")]
 
 
 @app.command()
+def check(
+    model: Annotated[str, typer.Argument(metavar="MODEL")],
+    quick: Annotated[bool, typer.Option("--quick", help="By the schema alone: no rows are read.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Hold a declared model against its data. Names what would fail, or be in vain, before anything is computed."""
+    from gitdata.commands.check import check as run
+    from gitdata.report.check import check_lines
+
+    records = run(open_repo(), model, quick=quick, say=say)
+    show_records(records, as_json, lambda: print_lines(check_lines(records)))
+    if records[0]["errors"]:
+        raise typer.Exit(FINDINGS)
+
+
+@app.command()
 def train(
     model: Annotated[str, typer.Argument(metavar="MODEL")],
     at: Annotated[str | None, typer.Option("--at", help="The commit to train on; default: HEAD.")] = None,
@@ -179,10 +195,13 @@ def predict(
 ) -> None:
     """Predict the outputs for the rows of a file. In order, in original units, as CSV."""
     from gitdata.commands.models import predict as run
+    from gitdata.report.check import outside_lines
 
     record = run(open_repo(), version, source, output, say)
     for field, values in record["unknown"].items():
         say_always(f"'{field}' has values that {record['model']} {record['version']} never saw: {', '.join(values)}.")
+    for line in outside_lines(record["outside"]):
+        say_always(line)
     if record["tainted"]:
         say_always(f"{record['model']} {record['version']} saw what was retracted: {', '.join(record['tainted'])}.")
     text = (

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 # The order in which the help shows them: what comes first in a day, or in a life with gitdata, stands first.
 ORDER = (
     "init", "clone", "add", "extend", "status", "ls", "log", "show", "diff", "push",
-    "fetch", "pull", "checkout", "retract", "renumber", "purge", "prune", "verify", "train", "pending", "models",
-    "lineage", "evaluate", "compare", "predict", "promote", "reject", "rollback", "run", "jobs", "logs",
+    "fetch", "pull", "checkout", "retract", "renumber", "purge", "prune", "verify", "check", "train", "pending",
+    "models", "lineage", "evaluate", "compare", "predict", "promote", "reject", "rollback", "run", "jobs", "logs",
     "cancel", "install", "uninstall", "doctor", "completion", "demo",
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitdata import durable
+from gitdata.commands.check import misfits
 from gitdata.commands.grown import Growth, base_source, check_request, grow, require_test_rows
 from gitdata.commands.intake import (
     Part,
@@ -104,7 +105,8 @@ def _create(
     with ExitStack() as stack:
         copies = copy_beside(repo, request, stack)
         made = _make(repo, request, snapshot, chain, parents, old, copies, stack, say)
-    return _record(repo, request, chain, made, old.beside(made.extension))
+    lines = misfits(repo, snapshot, made.extension)
+    return _record(repo, request, chain, made, old.beside(made.extension), lines)
 
 
 def _make(
@@ -177,7 +179,9 @@ def _unchanged(
     return _Made(heads[0], None, growth=growth)
 
 
-def _record(repo: Repo, request: Request, chain: Chain, made: _Made, old: Overwritten) -> Record:
+def _record(
+    repo: Repo, request: Request, chain: Chain, made: _Made, old: Overwritten, misfits: Sequence[str]
+) -> Record:
     extension = made.extension
     if made.path is None:
         fields = {"dataset": extension.dataset, "rows": dict(extension.rows), "version": extension.version}
@@ -190,6 +194,7 @@ def _record(repo: Repo, request: Request, chain: Chain, made: _Made, old: Overwr
             "grown": made.growth and made.growth.record(),
             "known_rows": made.known_rows,
             "leaks": dict(made.leaks),
+            "misfits": list(misfits),
             "overwrites": [bad.stem for bad in old.extensions],
             "parents": [chain.extensions[parent].stem for parent in extension.parents],
             "pointer": made.path.relative_to(repo.top).as_posix(),

@@ -66,6 +66,7 @@ def predict(repo: Repo, reference: str, source: Path, target: Path, say: Say = s
 
     opened = package.decode(package_files(repo, entry, say))
     unknown = opened.preprocessing.unknown_categories(columns)
+    outside = [found for found in opened.preprocessing.outside(columns) if not found.unknown]
     predicted = package.predict(opened, columns)
     csvfile.write(predicted, target.resolve())
     rows = len(next(iter(predicted.values())))
@@ -73,6 +74,7 @@ def predict(repo: Repo, reference: str, source: Path, target: Path, say: Say = s
         "file": str(target),
         "model": ledger.model,
         "outputs": list(predicted),
+        "outside": [found.to_json() for found in outside],
         "rows": rows,
         "tainted": taints(repo)(ledger, entry),
         "unknown": {field: [str(value) for value in values] for field, values in sorted(unknown.items())},

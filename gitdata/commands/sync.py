@@ -13,6 +13,7 @@ from pathlib import Path
 
 from gitdata import pointers
 from gitdata.commands.advice import advice
+from gitdata.commands.check import misfits
 from gitdata.commands.reach import purged_at
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.transfer import blobs_of, check_directory, fetch_extensions, open_remote
@@ -68,7 +69,8 @@ def push_refs(repo: Repo, git_remote: str, url: str, lines: Iterable[str], say: 
     if packages:
         sent, store = _upload(repo, "models", packages, target, say)
         records.append(Record("push", store, {"blobs": len(packages), "bytes": sent, "extensions": 0}))
-    for line in dict.fromkeys(line for commit in commits for line in advice(repo.snapshot(commit))):
+    snapshots = [repo.snapshot(commit) for commit in commits]
+    for line in dict.fromkeys(line for found in snapshots for line in (*advice(found), *misfits(repo, found))):
         say(line)
     return records
 

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitdata.commands.check import require_fit, require_rows, say_outside
 from gitdata.commands.judge import Judge, rounded_all
 from gitdata.commands.origin import Origins
 from gitdata.commands.recording import Fresh, describe, record_fall_back, record_verdict, record_version
@@ -57,6 +58,8 @@ def train(repo: Repo, model: str, options: Options, say: Say = silent, tell: Tel
         return describe(task, decision, None)
     if decision.action == "fall back":
         return record_fall_back(task, view, decision)
+    if decision.candidate is None:
+        require_fit(task, view)
     judge = Judge(task.source, task.declaration, {})
     if decision.candidate is not None:
         prepare_training()
@@ -121,6 +124,10 @@ def _climb(
     restored = judge.package(ledger.entries[decision.restored]) if decision.restored else None
     champion = judge.package(ledger.entries[ledger.champion]) if ledger.champion and restored else None
     data = _training_data(task, view, decision, strict=set(methods) == {"finetune"})
+    if restored is None:
+        require_rows(task, view, data.whole())
+    else:
+        say_outside(task, restored.preprocessing, data.unseen())
     looking_on = watch(task, decision, view.situation.live, tell)
     outcome = climb(task.declaration, data, restored, champion, methods, task.say, looking_on)
     return replace(outcome, package=_remember_rows(task, outcome, restored))

@@ -26,6 +26,7 @@ def extension_text(record: Record) -> list[str]:
             f"{plural(record['known_rows'], 'row')} stood in the dataset before or repeat here "
             "(--dedupe leaves such rows out)"
         )
+    lines += [f"Does not fit: {line}" for line in record["misfits"]]
     lines += [f"The columns of '{name}' stand in another order; fields go by name." for name in record["reordered"]]
     if not sum(record["rows"].values()):
         lines.append("No format is known for its files: they are kept as they are, and nothing is trained on them.")

@@ -43,19 +43,28 @@ __all__ = [
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 
-Transform = Literal["log", "log10", "none"]
+Transform = Literal["log", "log10", "log1p", "sqrt", "none"]
+Scaling = Literal["standard", "minmax", "robust", "channels", "image", "none"]
+Encoding = Literal["one-hot", "codes"]
 
 
 class Data(Table):
-    """[data]: the dataset (its version pinned or not), the fields, and their transforms."""
+    """[data]: the dataset (its version pinned or not), the fields, and how they become numbers.
+
+    `transform`, `scaling` and `encoding` go by field, or for all `inputs` or `outputs`; `categories` names fields of
+    whole numbers that stand for categories, as text always does.
+    """
 
     dataset: Annotated[str, Field(pattern=_NAME)]
     version: str | None = None
     inputs: tuple[str, ...] | None = None
     outputs: Annotated[tuple[str, ...], Field(min_length=1)]
     transform: dict[str, Transform] = {}  # noqa: RUF012 (pydantic copies it)
+    scaling: dict[str, Scaling] = {}  # noqa: RUF012
+    encoding: dict[str, Encoding] = {}  # noqa: RUF012
+    categories: tuple[str, ...] = ()
 
-    @field_validator("inputs", "outputs", mode="before")
+    @field_validator("inputs", "outputs", "categories", mode="before")
     @classmethod
     def _as_tuple(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
@@ -76,8 +85,23 @@ class Data(Table):
 
     def transform_of(self, name: str) -> Transform:
         """The transform of a field: its own, else that of all inputs or outputs."""
-        role = "outputs" if name in self.outputs else "inputs"
-        return self.transform.get(name, self.transform.get(role, "none"))
+        return self.transform.get(name, self.transform.get(self.role_of(name), "none"))
+
+    def scaling_of(self, name: str) -> Scaling:
+        """The scaling of a field: its own, else that of all inputs or outputs."""
+        return self.scaling.get(name, self.scaling.get(self.role_of(name), "standard"))
+
+    def encoding_of(self, name: str) -> Encoding:
+        """How the categories of a field are coded."""
+        return self.encoding.get(name, self.encoding.get(self.role_of(name), "one-hot"))
+
+    def is_categorical(self, name: str) -> bool:
+        """Whether an input is declared to be categories, whatever its dtype."""
+        return name in self.categories or name in self.encoding
+
+    def role_of(self, name: str) -> Literal["inputs", "outputs"]:
+        """`inputs` or `outputs`."""
+        return "outputs" if name in self.outputs else "inputs"
 
 
 class Network(Table):

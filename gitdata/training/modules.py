@@ -256,9 +256,9 @@ def _(layer: declared.Attention, x: jax.Array, call: Call) -> jax.Array:
 @_flow.register
 def _(layer: declared.Positions, x: jax.Array, call: Call) -> jax.Array:
     if layer.positions == "learned":
-        result: jax.Array = x + call.next("positions")(jnp.arange(x.shape[1]))
+        result: jax.Array = x + call.next("positions")(jnp.arange(x.shape[1]))[None]
         return result
-    return x + sines(*x.shape[1:])
+    return x + sines(*x.shape[1:])[None]
 
 
 @_flow.register
@@ -338,6 +338,6 @@ def adjacency(graph: jax.Array, nodes: int) -> jax.Array:
 
 def normalised(graph: jax.Array) -> jax.Array:
     """D^-½ (A + I) D^-½."""
-    looped = graph + jnp.eye(graph.shape[-1])
+    looped = graph + jnp.eye(graph.shape[-1])[None]
     scale = jax.lax.rsqrt(jnp.maximum(looped.sum(axis=-1), 1e-12))
     return scale[:, :, None] * looped * scale[:, None, :]

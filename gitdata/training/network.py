@@ -22,8 +22,7 @@ from gitdata.training import modules
 from gitdata.training.architecture.layers import Dropout
 from gitdata.training.architecture.notation import every_layer
 from gitdata.training.architecture.plan import Plan
-
-MOST_WEIGHTS = 2**31
+from gitdata.training.architecture.summary import MOST_WEIGHTS
 
 
 class Network(nnx.Module):
@@ -190,4 +189,4 @@ def _compiled_forward(plan: Plan) -> Callable[[Any, Any], jax.Array]:
 def _leaf_name(path: tuple[Any, ...]) -> str:
     """`dense.0.kernel` for a leaf of the state; the `value` that some Flax versions append is no part of it."""
     keys = [str(getattr(part, "key", getattr(part, "name", getattr(part, "idx", part)))) for part in path]
-    return ".".join(key for key in keys if key != "value")
+    return ".".join(keys[:-1] if keys[-1] == "value" else keys)

@@ -32,7 +32,7 @@ def test_records_are_those_of_the_golden_file(world: World) -> None:
     commands: list[tuple[str | Path, ...]] = [
         ("status",), ("log", "lattice"), ("show", "lattice"), ("pending",), ("models",), ("push",), ("fetch",),
         ("checkout", "lattice"), ("checkout", "lattice", "--union", "u.parquet"),
-        ("train", "lattice", "--dry-run"), ("promote", "lattice@1"),
+        ("check", "lattice"), ("train", "lattice", "--dry-run"), ("promote", "lattice@1"),
         ("predict", "lattice@1", world.lattice("c", 30, 31), "-o", "p.csv"), ("ls",), ("doctor",),
         ("lineage", "lattice"), ("extend", "lattice", "--grown", world.lattice("whole", 0, 24)),
         ("diff", "lattice@1.0.0", "lattice"),

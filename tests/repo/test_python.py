@@ -139,7 +139,10 @@ def test_what_a_model_has_not_seen(clone: Clone) -> None:
 def test_a_model_predicts_what_the_command_does(trained: World) -> None:
     clone, model = trained.clone, gitdata.Repo(trained.clone.path).model("lattice@1")
     rows = trained.lattice("p", 30, 31)
-    clone.gitdata("predict", "lattice@1", rows, "-o", clone.path.parent / "p.csv")
+    rows.write_text(rows.read_text().replace(",0.385,", ",99.5,", 1))  # far from what it was trained on
+    done = clone.gitdata("predict", "lattice@1", rows, "-o", clone.path.parent / "p.csv", "--json")
+    assert "'t1' lies far outside what was trained on" in done.err
+    assert [(far["field"], far["rows"], far["value"]) for far in done.records[0]["outside"]] == [("t1", 1, 99.5)]
     wanted, columns = formats.read(clone.path.parent / "p.csv"), formats.read(rows)
     for given in (columns, {name: array.tolist() for name, array in columns.items()}):
         found = model.predict(given)

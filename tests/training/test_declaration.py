@@ -33,6 +33,7 @@ def test_writing_a_default_out_changes_no_digest(declare: Declare) -> None:
         ('{ name = "cosine" }', '{ final = 0.01, name = "cosine" }'),
         ('name = "adam"', 'b1 = 0.9, name = "adam"'),
         ('method = ["finetune", "rehearse", "union"]\n', ""),
+        ("\n[network]", "scaling = {}\nencoding = {}\ncategories = []\n\n[network]"),
     ):
         other = declare(**{old: new})
         assert (other.restore_digest, other.digest) == (plain.restore_digest, plain.digest)
@@ -66,6 +67,8 @@ def test_the_digests_are_what_the_specification_says(declare: Declare) -> None:
         ('"t3", ', "", True, True),
         ("dense = 96", "dense = 95", True, True),
         ('"log10"', '"log"', True, True),
+        ("\n[network]", 'scaling = { t1 = "minmax" }\n[network]', True, True),
+        ("\n[network]", 'encoding = { scenario = "codes" }\n[network]', True, True),
         ("epochs = 200", "epochs = 100", False, True),
         ("tolerance = 0.02", "tolerance = 0", False, False),
         ('branch = "main"', 'branch = "release"', False, False),

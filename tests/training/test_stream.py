@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from gitdata.training import feed, gate, loop, package, preprocessing, shuffle, statistics
@@ -136,6 +136,47 @@ def test_statistics_of_blocks_are_those_of_the_whole(sizes: list[list[int]], see
             np.testing.assert_allclose(ours.mean, theirs.mean, rtol=1e-12, atol=1e-12 * max(theirs.scale))
             np.testing.assert_allclose(ours.scale, theirs.scale, rtol=1e-6)
             assert (ours.name, ours.shape, ours.transform) == (theirs.name, theirs.shape, theirs.transform)
+        else:
+            assert ours == theirs
+
+
+SCALED = """
+[data]
+dataset = "d"
+inputs = ["curve", "words", "pixels", "odd", "raw"]
+outputs = ["share", "kind"]
+scaling = { curve = "channels", pixels = "image", odd = "robust", raw = "none", share = "minmax" }
+encoding = { words = "codes" }
+[network]
+layers = [{ dense = "outputs" }]
+[training]
+loss = { share = "mae", kind = "binary_cross_entropy" }
+"""
+
+
+@given(SIZES, st.integers(0, 9))
+def test_every_scaling_and_encoding_of_blocks_is_that_of_the_whole(sizes: list[list[int]], seed: int) -> None:
+    from gitdata.training.declaration import parse
+
+    count, generator = sum(map(sum, sizes)), np.random.default_rng(seed)
+    kinds = np.sort(generator.choice(np.array(["no", "yes"], object), count))  # a block may have one of them alone
+    kinds[[0, -1]] = ["no", "yes"]
+    columns = {
+        "curve": generator.normal([5.0, -1.0], [1.0, 9.0], (count, 4, 2)), "raw": generator.normal(size=count),
+        "words": generator.integers(0, 50, (count, 3)),
+        "pixels": generator.integers(0, 256, (count, 2, 2)).astype("u1"),
+        "odd": generator.lognormal(0, 3, count), "share": generator.random(count), "kind": kinds,
+    }  # fmt: skip
+    assume(count > 1)
+    declaration = parse(SCALED, "m")
+    whole = preprocessing.fit(declaration, columns)
+    found = statistics.fit(declaration, in_blocks(columns, *sizes))
+    for ours, theirs in zip([*found.inputs, *found.outputs], [*whole.inputs, *whole.outputs], strict=True):
+        if isinstance(theirs, preprocessing.Numeric):
+            assert isinstance(ours, preprocessing.Numeric)
+            np.testing.assert_allclose(ours.mean, theirs.mean, rtol=1e-12, atol=1e-12)
+            np.testing.assert_allclose(ours.scale, theirs.scale, rtol=1e-9)
+            assert ours.seen == theirs.seen
         else:
             assert ours == theirs
 

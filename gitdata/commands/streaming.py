@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 SETTING = "gitdata.trainmemory"
 SHARE = 4  # of the machine's memory, by default one part in so many
 TEXT_BYTES = 64  # what a text of a row takes, about
-ENCODED_BYTES = 12  # of each number of a row, while it is being encoded
+ENCODED_BYTES = 24  # of each number of a row, while it is read, joined and encoded: measured
 _UNITS = {"k": 2**10, "m": 2**20, "g": 2**30, "t": 2**40}
 
 
@@ -50,14 +50,15 @@ def memory_limit(repo: Repo) -> int:
 
 def bytes_in_memory(parts: Sequence[Part], fields: Sequence[Field]) -> int:
     """What the rows of some parts take in memory, as they are and while they are encoded."""
-    return sum(part.rows for part in parts) * sum(map(_row_bytes, fields))
+    return sum(part.rows for part in parts) * sum(_row_bytes(field, ENCODED_BYTES) for field in fields)
 
 
-def _row_bytes(field: Field) -> int:
+def _row_bytes(field: Field, more: int = 0) -> int:
+    """What a field of a row takes, with so much more for each number."""
     import numpy as np
 
     size = TEXT_BYTES if field.dtype == TEXT else np.dtype(field.dtype).itemsize
-    return prod(field.shape) * (size + ENCODED_BYTES)
+    return prod(field.shape) * (size + more)
 
 
 def in_blocks(repo: Repo, parts: Sequence[Part], fields: Sequence[Field], say: Say) -> Blocks:

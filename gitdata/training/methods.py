@@ -33,7 +33,7 @@ from gitdata.training.declaration import Declaration, Optimizer, Schedule, check
 from gitdata.training.package import Package
 from gitdata.training.preprocessing import Categorical, Preprocessing
 from gitdata.training.settings import EarlyStopping
-from gitdata.training.shuffle import Held, Rows, Streamed
+from gitdata.training.shuffle import Held, Rows, Streamed, encode
 from gitdata.training.stopping import is_watched
 from gitdata.training.watch import Watch, answerable
 
@@ -250,8 +250,11 @@ def _train(
 def _encoded(codes: Preprocessing, rows: Columns, weighing: NDArray[np.float32] | None) -> Rows:
     if isinstance(rows, Blocks):
         return Streamed(rows, codes, weighing)
-    targets = codes.encode_outputs(rows)
-    return Held(codes.encode_inputs(rows), targets if weighing is None else targets * weighing[None, :])
+    inputs, targets = (
+        np.empty((rows_of(rows), width), np.float32) for width in (codes.input_width, codes.output_width)
+    )
+    encode(codes, rows, inputs, targets)
+    return Held(inputs, targets if weighing is None else targets * weighing[None, :])
 
 
 def _sums(codes: Preprocessing, rows: Columns) -> NDArray[np.float64]:

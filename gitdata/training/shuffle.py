@@ -24,7 +24,9 @@ from gitdata.training.prefetch import ahead
 from gitdata.training.preprocessing import Preprocessing
 
 OPEN = 4  # strands that are read at a time
-WINDOW_BYTES = 256 * 1024 * 1024  # of encoded rows that are permuted together; two windows are held
+WINDOW_BYTES = 256 * 1024 * 1024  # of encoded rows that are permuted together
+HELD = 2  # windows: one is trained on while the next one is read
+CACHED_NUMBERS = 2**16
 
 Random = np.random.Generator
 
@@ -80,6 +82,15 @@ class Held:
         yield Window(self.inputs, self.targets, generator.permutation(self.count))
 
 
+def encode(codes: Preprocessing, columns: Columns, inputs: NDArray[np.float32], targets: NDArray[np.float32]) -> None:
+    """Encode some rows into arrays (rows, width): a few at a time, so that what is between fits a processor's cache."""
+    at_once = max(16, CACHED_NUMBERS // max(1, inputs.shape[1]))
+    for start in range(0, len(inputs), at_once):
+        rows = slice(start, start + at_once)
+        some = {name: column[rows] for name, column in columns.items()}
+        inputs[rows], targets[rows] = codes.encode_inputs(some), codes.encode_outputs(some)
+
+
 @dataclass(frozen=True)
 class Streamed:
     """Rows that are read and encoded anew in every epoch; `weighing`: what targets are multiplied by."""
@@ -106,18 +117,19 @@ class Streamed:
         sizes = [strand.sizes for strand in self.blocks.strands]
         firsts = np.cumsum([0, *(sum(own) for own in sizes)]).tolist()
         order = block_order([len(own) for own in sizes], generator)
+        groups = windows_of(order, sizes, max(1, self.window_bytes // self.row_bytes))
+        most = max(sum(sizes[strand][block] for strand, block in group) for group in groups)
+        held = [[np.empty((most, width), np.float32) for width in self._widths] for _ in range(HELD)]
         with closing(_Reader(self.blocks)) as reader:
-            for group in windows_of(order, sizes, max(1, self.window_bytes // self.row_bytes)):
+            for place, group in enumerate(groups):
                 ends = np.cumsum([sizes[strand][block] for strand, block in group]).tolist()
                 pieces = tuple(
                     (end - sizes[strand][block], firsts[strand] + sum(sizes[strand][:block]))
                     for end, (strand, block) in zip(ends, group, strict=True)
                 )
-                inputs, targets = (np.empty((ends[-1], width), np.float32) for width in self._widths)
+                inputs, targets = (array[: ends[-1]] for array in held[place % HELD])
                 for (strand, _), (start, _), end in zip(group, pieces, ends, strict=True):
-                    block = reader.next(strand)
-                    inputs[start:end] = self.codes.encode_inputs(block)
-                    targets[start:end] = self.codes.encode_outputs(block)
+                    encode(self.codes, reader.next(strand), inputs[start:end], targets[start:end])
                 if self.weighing is not None:
                     targets *= self.weighing
                 yield Window(inputs, targets, generator.permutation(ends[-1]), pieces)

@@ -225,7 +225,8 @@ def _by_rows(
     gone = withdrawn.leave_out([part]) if withdrawn else []
     if part.keep is not None:
         new &= part.keep
-    told = tell(repo, known, places, part.table, new, request.inputs, say) if missing else None
+    own = part.scan.full[:, 0]
+    told = tell(repo, known, places, part.table, own, new, request.inputs, say) if missing else None
     if told is not None:
         _require_decision(request, told, int(new.sum()))
     if replaces := told is not None and request.grown == "replace":
@@ -244,12 +245,12 @@ def _places(repo: Repo, known: Known, kept: NDArray[np.bool_], own: NDArray[np.u
     from gitdata.data import grown
 
     places = grown.match_union(known.digests, kept, own[:, 0])
-    doubtful = [file for file in known.files if file.file.rows and not _is_confirmed(file, places, own)]
-    if doubtful:
+    confirmed = [not file.file.rows or _is_confirmed(file, places, own) for file in known.files]
+    if not all(confirmed):
         full = np.stack([known.digests, np.zeros_like(known.digests)], axis=1)
         whole = np.ones(len(places), bool)
-        for file in known.files:
-            if file not in doubtful:
+        for file, is_confirmed in zip(known.files, confirmed, strict=True):
+            if is_confirmed:
                 full[file.rows] = own[places[file.rows]]
             elif (read := _read_digests(repo, file, places[file.rows], say)) is not None:
                 full[file.rows] = read
@@ -295,10 +296,12 @@ def _read_digests(repo: Repo, file: KnownFile, found: NDArray[np.int64], say: Sa
 def _require_decision(request: Request, told: Told, new: int) -> None:
     if request.grown == "refuse":
         told_lines = "\n  ".join(correction_lines(told.record()))
+        lacking = f"{new} row{'s' * (new != 1)} of the file that the dataset lacks {'are' if new != 1 else 'is'} stored"
+        kept = f"the {lacking} beside the old ones" if new else "the dataset stays as it is"
         raise Mendable(
             f"'{request.files[0]}' corrects what '{request.dataset}' holds: {told_lines}",
-            f"Nothing was changed. With --append-only-new the {new} rows of the file that the dataset lacks are stored "
-            "beside the old ones; with --replace the whole file becomes a new base that takes the place of the heads.",
+            f"Nothing was changed. With --append-only-new {kept}; with --replace the whole file becomes a new base "
+            "that takes the place of the heads.",
         )
 
 

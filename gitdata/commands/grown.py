@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Read = Callable[[Request], list[Part]]
+Read = Callable[..., list[Part]]  # of a request; fitted to the parents' schema, unless `schema` is None
 _PIECE = 1024 * 1024
 
 
@@ -51,26 +51,6 @@ class Growth:
     def record(self) -> dict[str, Any]:
         correction = self.correction.record() if self.correction else None
         return {"by": self.by, "correction": correction, "known_rows": self.known}
-
-
-def check_request(request: Request) -> None:
-    """Raises Mendable where what is asked for does not go together."""
-    if request.test_policy == "drop" and request.test is not None:
-        raise Mendable(
-            "With --test-policy drop there are no test rows any more, so nobody would see those of --test.",
-            "To test on these rows alone: `--test-policy replace`; to go without: leave --test out.",
-        )
-    if request.grown is None:
-        if request.again:
-            raise Mendable("--again is about a grown file; rows of any other are taken anyway.", "Leave it out.")
-        return
-    if len(request.files) != 1 or request.files[0].is_dir():
-        raise Mendable("--grown is about one file that holds the whole data set.", "Name exactly one file.")
-    if request.dedupe:
-        raise Mendable(
-            "--grown leaves out what the dataset holds; beside it --dedupe would part the dataset from the file.",
-            "Leave one of them out.",
-        )
 
 
 def grow(
@@ -212,13 +192,18 @@ def _by_rows(
     """`kept`: which of the known rows their union keeps; a file that holds it holds the others too."""
     from gitdata.data import grown
 
-    parts = read(request)
+    try:
+        parts, fits = read(request), True
+    except Mendable as error:
+        parts, fits = _read_otherwise(request, read, error), False
     part = parts[0]
     if part.table is None:
         raise Mendable(
             f"'{part.source}' is kept as it is: gitdata knows no rows in it, so none of them as new.",
             "Leave --grown out.",
         )
+    if not fits:  # other fields, other rows
+        return parts, Growth("rows", 0, part.rows, source_of(part.source, part.rows, ()), replaces=True)
     places = _places(repo, known, kept, part.scan.full, say)
     missing, found = int((places == grown.MISSING).sum()), int((places >= 0).sum())
     new = grown.new_rows(places, part.table.rows)
@@ -236,6 +221,21 @@ def _by_rows(
     is_exact = not gone and (replaces or (told is None and new.any()))
     source = source_of(part.source, part.table.rows, live) if is_exact else None
     return parts, Growth("rows", found, part.rows, source, told, replaces, gone)
+
+
+def _read_otherwise(request: Request, read: Read, error: Mendable) -> list[Part]:
+    """The parts where a file has fields of its own, as a new generation may; `error`: why it does not fit the parents.
+
+    Raises Mendable where no new generation is asked for, or the file itself is at fault.
+    """
+    parts = read(request, schema=None)
+    if request.grown != "replace":
+        raise Mendable(
+            error.message,
+            "Give it the fields, dtypes and units of the dataset; or with --replace the whole file, with fields of its "
+            "own, becomes a new base that takes the place of the heads.",
+        ) from error
+    return parts
 
 
 def _places(repo: Repo, known: Known, kept: NDArray[np.bool_], own: NDArray[np.uint64], say: Say) -> NDArray[np.int64]:

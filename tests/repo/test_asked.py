@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from gitdata.commands.intake import Request
 from gitdata.commands.records import Record
 from gitdata.errors import Mendable
 from gitdata.repo import Repo
+from gitdata.storage import process
 
 Write = Callable[[str, str], Path]
 LINES = [f"{n},{n * n % 97}\n" for n in range(60)]
@@ -99,3 +102,25 @@ def test_a_grown_file_does_not_extend_what_was_replaced(there: Clone, grown: Cal
     assert take(there, grown(20), grown="replace", version="7.0.0")["version"] == "7.0.0"
     with pytest.raises(Mendable, match=r"d@1\.0\.0 .* was replaced"):
         take(there, grown(40), parents=("1.0.0",))
+
+
+def test_extensions_committed_at_the_same_time_wait_for_each_other(there: Clone, write: Write) -> None:
+    command = [sys.executable, "-P", "-m", "gitdata", "extend", "d", "-m", "at once"]
+    paths = [write(f"{n}.csv", f"a,b\n{n},-1\n") for n in range(100, 104)]
+    running = [subprocess.Popen([*command, path], cwd=there.path, stdout=subprocess.DEVNULL) for path in paths]
+    assert [each.wait() for each in running] == [0] * 4
+    assert there.git("status", "--porcelain", "--", "datasets") == ""
+    assert there.git("log", "--format=%s", "-4").splitlines() == ["at once"] * 4
+
+
+def test_a_lock_that_stays_is_named_and_nothing_is_left(
+    there: Clone, grown: Callable[[int], Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "PATIENCE", 0.1)
+    lock = there.path / ".git" / "index.lock"
+    lock.touch()
+    with pytest.raises(Mendable, match=r"Another git is at work .*index\.lock"):
+        take(there, grown(50))
+    lock.unlink()
+    assert there.git("status", "--porcelain", "--", "datasets") == ""
+    assert take(there, grown(50))["rows"] == {"train": 10}

@@ -124,7 +124,7 @@ def _make(
     growth, replaces, before = None, (), parents
     if request.grown is None:
         parts = read(request)
-        retracted = withdrawn.told([withdrawn.owners(part) for part in parts])
+        retracted = withdrawn.told(withdrawn.owners(parts))
     else:
         left_out = None if request.again else withdrawn
         parts, growth = grow(repo, request, chain, known, left_out, [e.id for e in live], read, stack, say)

@@ -78,11 +78,12 @@ def grow(
 
     Raises Mendable for a correction that the request does not say what to do with.
     """
-    for source in known.sources[-1:]:
-        if (found := _by_bytes(request, source, live, read, stack)) is not None:
-            return found
     together = known.together
-    return _by_rows(repo, request, together, in_union(together, chain), live, read, say)
+    kept = in_union(together, chain)
+    for source in known.sources[-1:]:
+        if source.rows == int(kept.sum()) and (found := _by_bytes(request, source, live, read, stack)) is not None:
+            return found
+    return _by_rows(repo, request, together, kept, live, read, say)
 
 
 # --- by bytes ------------------------------------------------------------------------------------------------

@@ -69,12 +69,13 @@ def grow(
     `withdrawn`: rows that are to be left out. Raises Mendable for a correction that the request does not say what to
     do with.
     """
-    found = None
+    together = known.together
+    kept, found = in_union(together, chain), None
     for source in known.sources[-1:]:
-        found = _by_bytes(request, source, withdrawn, live, read, stack)
+        if source.rows == int(kept.sum()):
+            found = _by_bytes(request, source, withdrawn, live, read, stack)
     if found is None:
-        together = known.together
-        found = _by_rows(repo, request, together, in_union(together, chain), withdrawn, live, read, say)
+        found = _by_rows(repo, request, together, kept, withdrawn, live, read, say)
     parts, growth = found
     apart = [part for part in parts if part.apart]
     if not growth.replaces:

@@ -239,6 +239,9 @@ def verify(
     remote: Annotated[bool, typer.Option("--remote", help="Also what the DVC remote holds.")] = False,
     deep: Annotated[bool, typer.Option("--deep", help="Read and hash content, not presence and size alone.")] = False,
     repair: Annotated[bool, typer.Option("--repair", help="Mend what another copy allows.")] = False,
+    rows: Annotated[
+        bool, typer.Option("--rows", help="Read rows; compare them with what sidecars say of them.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Look for damage, and mend it. In pointers, chains, ledger, cache, remote; exit 1 if something is wrong."""
@@ -246,7 +249,7 @@ def verify(
     from gitdata.commands.verify import verify as run
     from gitdata.report.tables import verify_lines
 
-    records = run(open_repo(), Options(remote, deep, repair), say)
+    records = run(open_repo(), Options(remote, deep, repair, rows), say)
     show_records(records, as_json, lambda: print_lines(verify_lines(records)))
     if any(record.kind == "finding" and not record["repaired"] for record in records):
         raise typer.Exit(FINDINGS)

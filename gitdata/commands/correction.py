@@ -56,11 +56,15 @@ class Told:
 def correction_lines(record: Mapping[str, Any]) -> list[str]:
     """A correction in words, from its record: the sum of it, and a line for each row that is shown."""
     if record["changed"] is None:
-        return [f"{record['missing']} rows changed or disappeared, {record['new']} rows of the file are none of them."]
-    parts = [f"{record[what]} {'row' if record[what] == 1 else 'rows'} {what}" for what in ("changed", "disappeared")]
+        return [f"{_rows_text(record['missing'])} changed or disappeared; in the file {record['new']} stand instead."]
+    parts = [f"{_rows_text(record[what])} {what}" for what in ("changed", "disappeared")]
     fields = ", ".join(f"{name} in {number}" for name, number in record["fields"].items())
     by = f" ({fields}; rows are told by {', '.join(record['key'])})" if fields else ""
     return [f"{parts[0]}{by}, {parts[1]}, {record['new']} new.", *record["examples"]]
+
+
+def _rows_text(count: int) -> str:
+    return f"{count} row{'s' * (count != 1)}"
 
 
 def stored_table(repo: Repo, known: KnownFile, say: Say, *, fetch: bool) -> Table | None:
@@ -86,12 +90,13 @@ def stored_table(repo: Repo, known: KnownFile, say: Say, *, fetch: bool) -> Tabl
 
 
 def tell(
-    repo: Repo, known: Known, places: NDArray[np.int64], table: Table, is_new: NDArray[np.bool_], inputs: Sequence[str],
-    say: Say,
+    repo: Repo, known: Known, places: NDArray[np.int64], table: Table, own: NDArray[np.uint64],
+    is_new: NDArray[np.bool_], inputs: Sequence[str], say: Say,
 ) -> Told:  # fmt: skip
     """What became of the known rows that `places` says are missing from a grown file, the `table`.
 
-    `is_new`: which rows of the file may have become of them, shape (rows of the file,).
+    `own`: the first 64 bits of the digests of the file's rows; `is_new`: which of them may have become of those that
+    are missing; both of shape (rows of the file,).
     """
     import numpy as np
 
@@ -100,16 +105,24 @@ def tell(
     missing = np.flatnonzero(places == grown.MISSING)
     new = np.flatnonzero(is_new)
     stored = _Stored(repo, known, say)
-    if not stored.holds(missing):
-        return Told(len(missing), len(new))
     fields = next(table.blocks()).keys()
-    old = _digests(stored.rows(missing), list(fields))
+    try:
+        old = _digests(stored.rows(missing), list(fields))
+    except DataUnavailable:
+        return Told(len(missing), len(new))
     found = grown.correction(old, _digests(_rows(table, new), list(fields)), list(fields), inputs)
-    examples = [*_changes(found, stored, missing, table, new), *_losses(found, stored, missing)]
+    lost = missing[found.gone[:EXAMPLES]]
+    times = [_times(known.digests[places != grown.SHARED], own, digest) for digest in known.digests[lost]]
+    examples = [*_changes(found, stored, missing, table, new), *_losses(found.fields, stored, lost, times)]
     return Told(
         found.missing, found.new - found.changed, found.changed, found.disappeared, found.changes, found.key,
-        tuple(examples),
+        tuple(dict.fromkeys(examples)),
     )  # fmt: skip
+
+
+def _times(known: NDArray[np.uint64], own: NDArray[np.uint64], digest: np.uint64) -> tuple[int, int]:
+    """How often a row stands in the dataset and in the file."""
+    return int((known == digest).sum()), int((own == digest).sum())
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +133,8 @@ class _Stored:
     known: Known
     say: Say
 
-    def holds(self, numbers: NDArray[np.int64]) -> bool:
-        """Whether the files of these known rows can be read, fetched if need be."""
-        return all(
-            stored_table(self.repo, file, self.say, fetch=True) is not None for file, _ in self._by_file(numbers)
-        )
-
     def rows(self, numbers: NDArray[np.int64]) -> Iterator[Columns]:
-        """These known rows, ascending, some at a time."""
+        """These known rows, ascending, some at a time, fetched if need be. Raises DataUnavailable."""
         for file, own in self._by_file(numbers):
             table = stored_table(self.repo, file, self.say, fetch=True)
             if table is None:
@@ -181,9 +188,12 @@ def _changes(
         yield f"{_named(found.key, old)}: {changes}"
 
 
-def _losses(found: Correction, stored: _Stored, missing: NDArray[np.int64]) -> Iterator[str]:
-    for row in _values(stored.rows(missing[found.gone[:EXAMPLES]])):
-        yield f"{_named(found.fields, row)}: disappeared"
+def _losses(
+    fields: Sequence[str], stored: _Stored, lost: NDArray[np.int64], times: Sequence[tuple[int, int]]
+) -> Iterator[str]:
+    for row, (before, now) in zip(_values(stored.rows(lost)), times, strict=True):
+        what = f"stands {before}× in the dataset, {now}× in the file" if now else "disappeared"
+        yield f"{_named(fields, row)}: {what}"
 
 
 def _values(parts: Iterator[Columns]) -> list[dict[str, Any]]:

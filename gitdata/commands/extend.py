@@ -14,22 +14,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from gitdata import durable
+from gitdata.commands.asked import check_committed, check_generation, check_parents, check_request, require_extension
 from gitdata.commands.check import misfits
-from gitdata.commands.grown import Growth, base_source, check_request, grow, require_test_rows
-from gitdata.commands.intake import (
-    Part,
-    Request,
-    check_finite,
-    check_roles,
-    read_files,
-    schema_of_parts,
-    split_by_fraction,
-)
+from gitdata.commands.grown import Growth, base_source, grow, require_test_rows
+from gitdata.commands.intake import Part, Request, schema_of_parts, split_by_fraction
 from gitdata.commands.known import nothing_known, read_known
 from gitdata.commands.leaks import leaks_of
 from gitdata.commands.mixture import with_rows_or_opaque
 from gitdata.commands.order import reordered
 from gitdata.commands.overwrite import Overwritten, overwritten, without
+from gitdata.commands.reading import read_checked
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.repeats import drop_or_count_known
 from gitdata.commands.retract import declare_bad
@@ -99,6 +93,7 @@ def extend(repo: Repo, request: Request, say: Say = silent) -> Record:
         named = [snapshot.extensions(f"{request.dataset}@{p}")[1][0].id for p in request.parents]
         parents = tuple(sorted(set(named)))
     repo.live(chain, parents)
+    check_parents(request, chain, parents)
     return _create(repo, request, snapshot, chain, parents, say)
 
 
@@ -108,6 +103,7 @@ def _create(
     if request.message is not None and not request.message.strip():
         raise Mendable("The commit message is empty.", "Give one with -m, or leave -m out.")
     old = overwritten(repo, request, chain, say)
+    check_committed(repo, request, chain, {bad.id for bad in old.extensions})
     with ExitStack() as stack:
         copies = copy_beside(repo, request, stack)
         made = _make(repo, request, snapshot, chain, parents, old, copies, stack, say)
@@ -122,7 +118,7 @@ def _make(
     inputs, outputs = _roles(request, chain, parents)
     request = replace(request, inputs=inputs, outputs=outputs)
     schema = _parent_schema(repo, chain, parents)
-    read = partial(_read, snapshot=snapshot, schema=schema)
+    read = partial(read_checked, snapshot=snapshot, schema=schema)
     live = chain.ordered(without(chain, old).live_part(parents))
     required = request.dedupe or request.grown is not None
     known = read_known(repo, live, _telling(request, schema), required=required, say=say)
@@ -130,15 +126,16 @@ def _make(
     growth, replaces, before = None, (), parents
     if request.grown is None:
         parts = read(request)
-        retracted = withdrawn.told([withdrawn.owners(part) for part in parts])
+        retracted = withdrawn.told(withdrawn.owners(parts))
     else:
         left_out = None if request.again else withdrawn
         parts, growth = grow(repo, request, chain, known, left_out, [e.id for e in live], read, stack, say)
         retracted = list(growth.retracted)
         if not growth.replaces and not any(part.rows or part.is_opaque for part in parts):
-            return _unchanged(repo, request, chain, parents, old, growth)
+            return _unchanged(repo, request, chain, parents, live, old, growth)
     parts = split_by_fraction(request, parts)
     if growth and growth.replaces:
+        check_generation(request)
         require_test_rows(request, parts, known)
         parents, replaces, known = (), parents, nothing_known()
     overlap = drop_or_count_known(request, parts, known.telling)
@@ -181,9 +178,13 @@ def _is_finished(repo: Repo, request: Request, extension: Extension) -> bool:
 
 
 def _unchanged(
-    repo: Repo, request: Request, chain: Chain, parents: Iterable[str], old: Overwritten, growth: Growth
-) -> _Made:
-    """A grown file without a new row: nothing is to do, but to finish what a killed run made of this file."""
+    repo: Repo, request: Request, chain: Chain, parents: Iterable[str], live: Iterable[Extension], old: Overwritten,
+    growth: Growth,
+) -> _Made:  # fmt: skip
+    """A grown file without a new row: nothing is to do, but to finish what a killed run made of this file.
+
+    Raises Mendable where something is asked for that only an extension can do.
+    """
     heads = [chain.extensions[parent] for parent in parents]
     name = request.files[0].name
     for head in heads:
@@ -191,6 +192,7 @@ def _unchanged(
         if is_of_file and not _is_finished(repo, request, head):
             path = _write_pointer(repo, head, request.message, old)
             return _Made(head, path, growth=growth, retracted=growth.retracted)
+    require_extension(request, chain, live, old.extensions)
     return _Made(heads[0], None, growth=growth, retracted=growth.retracted)
 
 
@@ -254,33 +256,6 @@ def _parent_schema(repo: Repo, chain: Chain, parents: Iterable[str]) -> Schema |
             return extension.schema
         return sidecar_schema(repo, extension)
     return None
-
-
-def _declared_roles(snapshot: Snapshot, dataset: str, fields: Iterable[str]) -> dict[str, str]:
-    """Which fields the models of the work tree use, and as what; a broken declaration uses nothing."""
-    roles: dict[str, str] = {}
-    if not snapshot.declarations:
-        return roles
-    from gitdata.training.declaration import parse
-
-    for text in snapshot.declarations.values():
-        try:
-            data = parse(text, "model").data
-        except Mendable:
-            continue
-        if data.dataset == dataset:
-            roles |= dict.fromkeys(fields if data.inputs is None else data.inputs, "input")
-            roles |= dict.fromkeys(data.outputs, "output")
-    return roles
-
-
-def _read(request: Request, snapshot: Snapshot, schema: Schema | None) -> list[Part]:
-    """The files of a request, checked against what models make of their fields."""
-    parts = read_files(request, schema)
-    check_roles(parts, request.inputs, request.outputs)
-    roles = _declared_roles(snapshot, request.dataset, schema_of_parts(parts).names)
-    check_finite(parts, roles | dict.fromkeys(request.inputs, "input") | dict.fromkeys(request.outputs, "output"))
-    return parts
 
 
 def _draft(

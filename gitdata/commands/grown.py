@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-Read = Callable[[Request], list[Part]]
+Read = Callable[..., list[Part]]  # of a request; fitted to the parents' schema, unless `schema` is None
 _PIECE = 1024 * 1024
 
 
@@ -53,26 +53,6 @@ class Growth:
         return {"by": self.by, "correction": correction, "known_rows": self.known}
 
 
-def check_request(request: Request) -> None:
-    """Raises Mendable where what is asked for does not go together."""
-    if request.test_policy == "drop" and request.test is not None:
-        raise Mendable(
-            "With --test-policy drop there are no test rows any more, so nobody would see those of --test.",
-            "To test on these rows alone: `--test-policy replace`; to go without: leave --test out.",
-        )
-    if request.grown is None:
-        if request.again:
-            raise Mendable("--again is about a grown file; rows of any other are taken anyway.", "Leave it out.")
-        return
-    if len(request.files) != 1 or request.files[0].is_dir():
-        raise Mendable("--grown is about one file that holds the whole data set.", "Name exactly one file.")
-    if request.dedupe:
-        raise Mendable(
-            "--grown leaves out what the dataset holds; beside it --dedupe would part the dataset from the file.",
-            "Leave one of them out.",
-        )
-
-
 def grow(
     repo: Repo,
     request: Request,
@@ -89,12 +69,13 @@ def grow(
     `withdrawn`: rows that are to be left out. Raises Mendable for a correction that the request does not say what to
     do with.
     """
-    found = None
+    together = known.together
+    kept, found = in_union(together, chain), None
     for source in known.sources[-1:]:
-        found = _by_bytes(request, source, withdrawn, live, read, stack)
+        if source.rows == int(kept.sum()):
+            found = _by_bytes(request, source, withdrawn, live, read, stack)
     if found is None:
-        together = known.together
-        found = _by_rows(repo, request, together, in_union(together, chain), withdrawn, live, read, say)
+        found = _by_rows(repo, request, together, kept, withdrawn, live, read, say)
     parts, growth = found
     apart = [part for part in parts if part.apart]
     if not growth.replaces:
@@ -108,17 +89,17 @@ def _leave_out_known(request: Request, parts: Sequence[Part], chain: Chain, know
 
     Test rows that take the place of others, or that others took the place of, count as new.
     """
+    import numpy as np
+
     from gitdata.data import grown
 
-    for split in sorted({part.split for part in parts}):
+    for split in sorted({part.split for part in parts} - ({"test"} if request.test_policy != "add" else set())):
         there = live if split != "test" else [e.id for e in chain.contributing(live, "test")]
-        if split == "test" and request.test_policy != "add":
-            continue
-        left = known.digests_of(split, there)
-        for part in (part for part in parts if part.split == split):
-            places = grown.match(left, part.digests)
-            part.choose(grown.new_rows(places, part.rows))
-            left = left[places == grown.MISSING]
+        chosen = [part for part in parts if part.split == split]
+        own = np.concatenate([part.digests for part in chosen])
+        new = grown.new_rows(grown.match(known.digests_of(split, there), own), len(own))
+        for part, its in zip(chosen, np.split(new, np.cumsum([part.rows for part in chosen])[:-1]), strict=True):
+            part.choose(its)
 
 
 # --- by bytes ------------------------------------------------------------------------------------------------
@@ -212,20 +193,26 @@ def _by_rows(
     """`kept`: which of the known rows their union keeps; a file that holds it holds the others too."""
     from gitdata.data import grown
 
-    parts = read(request)
+    try:
+        parts, fits = read(request), True
+    except Mendable as error:
+        parts, fits = _read_otherwise(request, read, error), False
     part = parts[0]
     if part.table is None:
         raise Mendable(
             f"'{part.source}' is kept as it is: gitdata knows no rows in it, so none of them as new.",
             "Leave --grown out.",
         )
+    if not fits:  # other fields, other rows
+        return parts, Growth("rows", 0, part.rows, source_of(part.source, part.rows, ()), replaces=True)
     places = _places(repo, known, kept, part.scan.full, say)
     missing, found = int((places == grown.MISSING).sum()), int((places >= 0).sum())
     new = grown.new_rows(places, part.table.rows)
     gone = withdrawn.leave_out([part]) if withdrawn else []
     if part.keep is not None:
         new &= part.keep
-    told = tell(repo, known, places, part.table, new, request.inputs, say) if missing else None
+    own = part.scan.full[:, 0]
+    told = tell(repo, known, places, part.table, own, new, request.inputs, say) if missing else None
     if told is not None:
         _require_decision(request, told, int(new.sum()))
     if replaces := told is not None and request.grown == "replace":
@@ -237,6 +224,21 @@ def _by_rows(
     return parts, Growth("rows", found, part.rows, source, told, replaces, gone)
 
 
+def _read_otherwise(request: Request, read: Read, error: Mendable) -> list[Part]:
+    """The parts where a file has fields of its own, as a new generation may; `error`: why it does not fit the parents.
+
+    Raises Mendable where no new generation is asked for, or the file itself is at fault.
+    """
+    parts = read(request, schema=None)
+    if request.grown != "replace":
+        raise Mendable(
+            error.message,
+            "Give it the fields, dtypes and units of the dataset; or with --replace the whole file, with fields of its "
+            "own, becomes a new base that takes the place of the heads.",
+        ) from error
+    return parts
+
+
 def _places(repo: Repo, known: Known, kept: NDArray[np.bool_], own: NDArray[np.uint64], say: Say) -> NDArray[np.int64]:
     """Which row of the file each known row is: 64 bits find it, and what can confirm that does."""
     import numpy as np
@@ -244,12 +246,12 @@ def _places(repo: Repo, known: Known, kept: NDArray[np.bool_], own: NDArray[np.u
     from gitdata.data import grown
 
     places = grown.match_union(known.digests, kept, own[:, 0])
-    doubtful = [file for file in known.files if file.file.rows and not _is_confirmed(file, places, own)]
-    if doubtful:
+    confirmed = [not file.file.rows or _is_confirmed(file, places, own) for file in known.files]
+    if not all(confirmed):
         full = np.stack([known.digests, np.zeros_like(known.digests)], axis=1)
         whole = np.ones(len(places), bool)
-        for file in known.files:
-            if file not in doubtful:
+        for file, is_confirmed in zip(known.files, confirmed, strict=True):
+            if is_confirmed:
                 full[file.rows] = own[places[file.rows]]
             elif (read := _read_digests(repo, file, places[file.rows], say)) is not None:
                 full[file.rows] = read
@@ -295,10 +297,12 @@ def _read_digests(repo: Repo, file: KnownFile, found: NDArray[np.int64], say: Sa
 def _require_decision(request: Request, told: Told, new: int) -> None:
     if request.grown == "refuse":
         told_lines = "\n  ".join(correction_lines(told.record()))
+        lacking = f"{new} row{'s' * (new != 1)} of the file that the dataset lacks {'are' if new != 1 else 'is'} stored"
+        kept = f"the {lacking} beside the old ones" if new else "the dataset stays as it is"
         raise Mendable(
             f"'{request.files[0]}' corrects what '{request.dataset}' holds: {told_lines}",
-            f"Nothing was changed. With --append-only-new the {new} rows of the file that the dataset lacks are stored "
-            "beside the old ones; with --replace the whole file becomes a new base that takes the place of the heads.",
+            f"Nothing was changed. With --append-only-new {kept}; with --replace the whole file becomes a new base "
+            "that takes the place of the heads.",
         )
 
 

@@ -215,14 +215,14 @@ def _read_all(path: Path, split: str, schema: Schema | None, keys: _Keys, *, apa
 
 def _read(member: Member, split: str, schema: Schema | None, keys: _Keys) -> Part:
     from gitdata.data import formats
-    from gitdata.data.formats import folder
+    from gitdata.data.formats import folder, nul
 
     before = stamp(member.path)
     if folder.is_labels_table(member.place) or formats.format_of(member.path.suffix) is None:
         formats.require_readable(member.path)
         return Part(member.path, member.place, split, None, _nothing(), found=before)
     fitted = schema if schema is not None and schema.fields else None  # opaque files say nothing of a table
-    table = formats.table(member.path, fitted, beside=member.beside)
+    table = nul.without_nul(formats.table(member.path, fitted, beside=member.beside))
     scan = _scan(table, keys.of(table), keys.telling(table))
     return Part(member.path, member.place, split, table, scan, found=before)
 

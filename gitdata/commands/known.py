@@ -151,16 +151,14 @@ def in_union(known: Known, chain: Chain) -> NDArray[np.bool_]:
     kept = np.ones(len(known.digests), bool)
     order = [extension.id for extension in chain.ordered(chain.closure(file.extension.id for file in known.files))]
     parents = {id: chain.extensions[id].parents for id in order}
-    for split in {file.file.split for file in known.files}:
-        own: dict[str, list[NDArray[np.intp]]] = {}
-        for file in known.files:
-            if file.file.split == split:
-                own.setdefault(file.extension.id, []).append(np.arange(file.rows.start, file.rows.stop))
-        places = {id: np.concatenate(parts) for id, parts in own.items()}
-        masks = union.keep_masks(order, parents, {id: known.digests[at] for id, at in places.items()})
-        for id, mask in masks.items():
-            if mask is not None:
-                kept[places[id]] = mask
+    own: dict[str, list[NDArray[np.intp]]] = {}
+    for file in known.files:
+        own.setdefault(file.extension.id, []).append(np.arange(file.rows.start, file.rows.stop))
+    places = {id: np.concatenate(parts) for id, parts in own.items()}
+    masks = union.keep_masks(order, parents, {id: known.digests[at] for id, at in places.items()})
+    for id, mask in masks.items():
+        if mask is not None:
+            kept[places[id]] = mask
     return kept
 
 

@@ -13,13 +13,15 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitdata import durable
 from gitdata.canonical import readable_json
 from gitdata.commands.intake import Part, Request, stamp
 from gitdata.commands.known import ROW_FACTS, Source, row_sidecars
 from gitdata.data import pointer, pointerfile
 from gitdata.data.pointer import ROLE_INDEX, ROW_INDEX, Attachment, Directory, Extension, File
 from gitdata.errors import Mendable
-from gitdata.repo import Repo
+from gitdata.repo import Repo, blob_of
+from gitdata.snapshot import DATASETS
 from gitdata.storage.cache import Blob, directory_object, hash_file
 
 if TYPE_CHECKING:
@@ -77,15 +79,15 @@ def store(
     files = tuple(sorted(file for file, _ in stored))
     draft = replace(draft, files=files, listing=pointer.listing_digest(files), rows=pointer.row_counts(files))
     index, facts, telling = row_sidecars(parts, files, source)
-    sidecars = [_sidecar(repo, ROW_INDEX, index), _sidecar(repo, ROW_FACTS, facts)]
+    sidecars = [attach(repo, ROW_INDEX, index), attach(repo, ROW_FACTS, facts)]
     if telling is not None:
-        sidecars.append(_sidecar(repo, ROLE_INDEX, telling))
+        sidecars.append(attach(repo, ROLE_INDEX, telling))
     slim = pointerfile.fit_inline(replace(draft, sidecars=tuple(sidecars)))
     if slim.schema is None:
         assert draft.schema is not None
-        sidecars.append(_sidecar(repo, "schema.json", readable_json(draft.schema.to_json())))
+        sidecars.append(attach(repo, "schema.json", readable_json(draft.schema.to_json())))
     if slim.files is None:
-        sidecars.append(_sidecar(repo, "listing.json", readable_json(pointerfile.files_to_json(files))))
+        sidecars.append(attach(repo, "listing.json", readable_json(pointerfile.files_to_json(files))))
     places = {file.place: Blob(file.md5, file.size, file.sha256) for file in files}
     places |= {a.path: Blob(a.md5, a.size, a.sha256) for a in sidecars}
     blob, content = directory_object(places)
@@ -111,7 +113,20 @@ def _hashed(repo: Repo, path: Path, stack: ExitStack) -> Copy:
     return blob, place
 
 
-def _sidecar(repo: Repo, name: str, content: bytes) -> Attachment:
+def name_directory(repo: Repo, extension: Extension) -> None:
+    """The directory object follows from the listing and the sidecars: make it, and let the pointer name it."""
+    places = {file.place: blob_of(file) for file in repo.files_of(extension)}
+    places |= {a.path: blob_of(a) for a in extension.sidecars}
+    blob, content = directory_object(places)
+    repo.cache.add_bytes(content, directory=True)
+    total = sum(place.size or 0 for place in places.values())
+    directory = Directory(blob.md5.removesuffix(".dir"), total, len(places))
+    path = repo.writable(repo.top / DATASETS / extension.dataset / f"{extension.stem}.dvc")
+    durable.write(path, pointerfile.encode(replace(extension, directory=directory)))
+
+
+def attach(repo: Repo, name: str, content: bytes) -> Attachment:
+    """A sidecar, put into the cache."""
     blob = repo.cache.add_bytes(content)
     assert blob.sha256 is not None
     assert blob.size is not None

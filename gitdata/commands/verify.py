@@ -2,7 +2,8 @@
 
 In order: pointers and retractions, the chain, the ledger, the cache, and if asked for the remote. A *finding* is one
 thing that is wrong. Corrupt objects are set aside, never used and never deleted; whatever is put in their place was
-hashed before. With `deep` content is read and hashed, without it presence and size are looked at.
+hashed before. With `deep` content is read and hashed, without it presence and size are looked at; with `rows` rows are
+read, and compared with what the row sidecars say of them.
 """
 
 from __future__ import annotations
@@ -13,7 +14,10 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gitdata import durable
+from gitdata.commands.finding import Finding
 from gitdata.commands.records import Record, Say, silent
+from gitdata.commands.rowcheck import check_rows, readable
+from gitdata.commands.storing import name_directory
 from gitdata.commands.transfer import check_directory, fetch_blobs, open_remote
 from gitdata.data import pointer, pointerfile
 from gitdata.data.chain import missing_parents
@@ -31,37 +35,20 @@ from gitdata.snapshot import (
     read_retraction,
     snapshot_of,
 )
-from gitdata.storage.cache import Blob, directory_object
+from gitdata.storage.cache import Blob
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`remote`: look there too; `deep`: read and hash content; `repair`: mend what another copy allows."""
+    """`remote`: look there too; `deep`: read and hash content; `repair`: mend what another copy allows.
+
+    `rows`: read rows, and compare them with what the row sidecars say.
+    """
 
     remote: bool = False
     deep: bool = False
     repair: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is wrong: with what, why, and what to do if `repaired` is not true.
-
-    `part`: `pointer`, `retraction`, `chain`, `ledger`, `cache` or `remote`.
-    """
-
-    part: str
-    subject: str
-    problem: str
-    next_step: str = ""
-    repaired: bool = False
-
-    def record(self) -> Record:
-        return Record(
-            "finding",
-            self.subject,
-            {"part": self.part, "problem": self.problem, "next_step": self.next_step, "repaired": self.repaired},
-        )
+    rows: bool = False
 
 
 @dataclass(slots=True)
@@ -105,6 +92,8 @@ def verify(repo: Repo, options: Options, say: Say = silent) -> list[Record]:
     held.replaced = _replaced(repo, held.extensions)
     data = _blobs(repo, held.kept)
     findings += _cache(repo, data, held, options, say)
+    read = readable(repo, held.live) if options.rows else []
+    findings += check_rows(repo, read, repair=options.repair and not repo.is_bare)
     if options.remote:
         findings += _remote(repo, "data", _pushed(repo, data, held), options, say)
         findings += _remote(repo, "models", held.packages, options, say)
@@ -116,6 +105,7 @@ def verify(repo: Repo, options: Options, say: Say = silent) -> list[Record]:
         "findings": len(findings),
         "remote": options.remote,
         "repaired": sum(finding.repaired for finding in findings),
+        "rows_read": len(read),
     }
     return [*(finding.record() for finding in findings), Record("verified", str(repo.top), counts)]
 
@@ -308,20 +298,11 @@ def _directories(repo: Repo, extensions: Iterable[Extension], options: Options) 
         try:
             check_directory(repo, extension)
         except DataUnavailable as error:
-            repaired = options.repair and not repo.is_bare and _name_directory_anew(repo, extension)
+            repaired = options.repair and not repo.is_bare
+            if repaired:
+                name_directory(repo, extension)
             name = f"{extension.dataset}@{extension.version}"
             yield Finding("pointer", name, error.message, error.next_step, repaired)
-
-
-def _name_directory_anew(repo: Repo, extension: Extension) -> bool:
-    """The directory object follows from the listing and the sidecars: make it, and let the pointer name it."""
-    places = {file.place: blob_of(file) for file in repo.files_of(extension)}
-    blob, content = directory_object(places | {a.path: blob_of(a) for a in extension.sidecars})
-    repo.cache.add_bytes(content, directory=True)
-    directory = replace(extension.directory, md5=blob.md5.removesuffix(".dir"))
-    path = repo.writable(repo.top / DATASETS / extension.dataset / f"{extension.stem}.dvc")
-    durable.write(path, pointerfile.encode(replace(extension, directory=directory)))
-    return True
 
 
 def _restore(repo: Repo, blob: Blob, purpose: Purpose, name: str, held: _Held, say: Say) -> bool:

@@ -3,7 +3,7 @@
 The suffix of its name decides what it is: HDF5 (virtual: the rows stay in the cache), a folder of Parquet files (one
 per extension), without a suffix a folder of links where the dataset is images, or with `--copy`, and where nothing else
 is possible, plain files. A view is rebuilt, never moved;
-only what carries gitdata's own mark is ever replaced.
+only what carries gitdata's own mark is ever replaced, or a file that is still as it was written.
 """
 
 from __future__ import annotations
@@ -23,11 +23,13 @@ from gitdata.commands import imagefolder
 from gitdata.commands.pieces import parts_with_rows, pieces_of
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.union import Part
+from gitdata.commands.written import is_as_written, remember
 from gitdata.data import pointer, view
 from gitdata.data.view import MARK, Mark, Source
 from gitdata.errors import Mendable
 from gitdata.repo import Repo
 from gitdata.snapshot import DATASETS
+from gitdata.storage.cache import hash_file
 
 if TYPE_CHECKING:
     from gitdata.data.formats.piece import Piece
@@ -124,8 +126,8 @@ def _target(repo: Repo, out: Path) -> Path:
     inside = {".git", ".dvc"} & set(target.parts) or datasets in target.parents or repo.git.common in target.parents
     if inside:
         raise Mendable(f"'{out}' lies where git, DVC or gitdata keep their own.", "Name a file somewhere else.")
-    if target.exists() and mark_of(target) is None:
-        raise Mendable(f"'{out}' exists, and gitdata did not write it.", "Remove it, or name another file.")
+    if target.exists() and mark_of(target) is None and not is_as_written(repo, target):
+        raise Mendable(f"'{out}' exists, and gitdata did not write it as it is.", "Remove it, or name another file.")
     return target
 
 
@@ -187,8 +189,12 @@ def _copied_csv(order: _Order, say: Say) -> Record:
     from gitdata.data.formats import csvfile, writers
 
     pieces = _of_one_split(order)
-    with durable.replacing(order.target) as file:
-        writers.write_csv(file, pieces, csvfile.DELIMITERS[order.target.suffix.lower()])
+    durable.remove_leftovers(order.target.parent)
+    with durable.staging(order.target.parent) as staged:
+        writers.write_csv(staged.file, pieces, csvfile.DELIMITERS[order.target.suffix.lower()])
+        staged.file.flush()
+        remember(order.repo, order.target, str(hash_file(staged.path).sha256))
+        staged.place(order.target)
     return _record(order)
 
 
@@ -213,18 +219,42 @@ def _copied_folder(order: _Order, say: Say) -> Record:
 
 
 def _placed_folder(order: _Order, write: Callable[[_Order, Path], None]) -> Record:
-    """Built beside, then put in the place of the old one: nobody reads a folder that is half of each."""
+    """Built beside, then put in the place of the old one: nobody reads a folder that is half of each.
+
+    Raises Mendable where somebody put files of their own into the old one.
+    """
     from filelock import FileLock
 
+    _refuse_others_files(order.target)
     draft, old = (order.target.with_name(f"{durable.TEMPORARY_PREFIX}{word}-{order.target.name}") for word in _TWO)
     durable.make_folder(order.repo.state)
     with FileLock(order.repo.state / "union.lock"), _cleared(draft, old):
         write(order, draft)
-        durable.write(draft / MARK_FILE, order.mark.encode().encode())
+        mark = replace(order.mark, files=tuple(_files(draft)))
+        durable.write(draft / MARK_FILE, mark.encode().encode())
+        _refuse_others_files(order.target)
         if order.target.exists():
             durable.rename(order.target, old)
         durable.rename(draft, order.target)
     return _record(order)
+
+
+def _refuse_others_files(target: Path) -> None:
+    mark = mark_of(target)
+    own = {MARK_FILE, *(mark.files if mark else ())}
+    others = [name for name in _files(target) if name not in own]
+    if others:
+        more = f" and {len(others) - 3} more" if len(others) > 3 else ""
+        raise Mendable(
+            f"'{target.name}' holds files that gitdata did not put there: {', '.join(others[:3])}{more}.",
+            "Move them out, since the folder is made anew; or name another one.",
+        )
+
+
+def _files(folder: Path) -> list[str]:
+    """All that lies in a folder but folders, by its path there, sorted."""
+    paths = (path for path in folder.rglob("*") if path.is_symlink() or not path.is_dir())
+    return sorted(path.relative_to(folder).as_posix() for path in paths)
 
 
 def _write_parts(order: _Order, folder: Path) -> None:

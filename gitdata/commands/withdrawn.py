@@ -7,6 +7,7 @@ was not declared bad.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -31,38 +32,48 @@ class Withdrawn:
     others: tuple[Known, ...]
     reasons: Mapping[str, str]
 
-    def owners(self, part: Part) -> NDArray[np.int64]:
-        """For each row of a part which file of `retracted` withdrew it last, −1 for none: shape (rows,).
+    def owners(self, parts: Sequence[Part]) -> list[NDArray[np.int64]]:
+        """For each row of some parts which file of `retracted` withdrew it last, −1 for none: an array a part.
 
-        A file apart is compared with files apart, any other one with the others.
+        Files apart are compared with files apart, the others with the others.
         """
         import numpy as np
 
-        own, owners = part.digests, np.full(part.rows, -1, np.int64)
-        files = [number for number, known in enumerate(self.retracted.files) if known.apart == part.apart]
-        if not files:
-            return owners
+        found = [np.full(part.rows, -1, np.int64) for part in parts]
+        for apart in (False, True):
+            chosen = [number for number, part in enumerate(parts) if part.apart == apart and part.rows]
+            if chosen and any(known.apart == apart and known.file.rows for known in self.retracted.files):
+                own = self._owners(np.concatenate([parts[number].digests for number in chosen]), apart=apart)
+                stops = np.cumsum([parts[number].rows for number in chosen])
+                for number, its in zip(chosen, np.split(own, stops[:-1]), strict=True):
+                    found[number] = its
+        return found
+
+    def _owners(self, own: NDArray[np.uint64], *, apart: bool) -> NDArray[np.int64]:
+        import numpy as np
+
+        files = [number for number, known in enumerate(self.retracted.files) if known.apart == apart]
         whose = np.repeat(files, [self.retracted.files[number].file.rows for number in files])
         digests = np.concatenate([self.retracted.digests[self.retracted.files[number].rows] for number in files])
         by_value = np.argsort(digests, kind="stable")
         at = np.searchsorted(digests[by_value], own, side="right") - 1
-        found = (at >= 0) & (digests[by_value[at]] == own) if len(digests) else np.zeros(len(own), bool)
+        found = (at >= 0) & (digests[by_value[at]] == own)
         for others in self.others:
-            found &= ~np.isin(own, (others.apart if part.apart else others.together).digests)
-        owners[found] = whose[by_value[at[found]]]
-        return owners
+            found &= ~np.isin(own, (others.apart if apart else others.together).digests)
+        return np.where(found, whose[by_value[at]], -1)
 
     def told(self, owners: Sequence[NDArray[np.int64]]) -> list[Mapping[str, Any]]:
         """How many rows each retracted extension withdrew, and why it was retracted: a record each, oldest first."""
         counts: dict[str, int] = {}
+        times = Counter(number for own in owners for number in own[own >= 0].tolist())
         for number, known in enumerate(self.retracted.files):
-            if rows := sum(int((own == number).sum()) for own in owners):
+            if rows := times[number]:
                 counts[known.extension.stem] = counts.get(known.extension.stem, 0) + rows
         return [{"extension": stem, "reason": self.reasons[stem], "rows": rows} for stem, rows in counts.items()]
 
     def leave_out(self, parts: Sequence[Part]) -> list[Mapping[str, Any]]:
         """Leave the withdrawn rows out of parts; what was left out, as `told`."""
-        owners = [self.owners(part) for part in parts]
+        owners = self.owners(parts)
         for part, own in zip(parts, owners, strict=True):
             part.choose(own < 0)
         return self.told(owners)

@@ -37,7 +37,7 @@ class Mark:
     """What a view says of itself.
 
     `reference` is what was asked for; `flat`, that one split was, so that it needs no group or folder of its own;
-    `virtual`, that the rows lie in the sources.
+    `virtual`, that the rows lie in the sources; `files`, of a folder, are the paths of all that was put there.
     """
 
     reference: str
@@ -47,6 +47,7 @@ class Mark:
     flat: bool
     virtual: bool
     sources: tuple[Source, ...]
+    files: tuple[str, ...] = ()
 
     def encode(self) -> str:
         return canonical_json({"format": FORMAT, **asdict(self)}).decode()
@@ -59,8 +60,8 @@ def decode(text: str | bytes) -> Mark | None:
         if value.pop("format") != FORMAT:
             return None
         sources = tuple(Source(**source) for source in value.pop("sources"))
-        heads, splits = tuple(value.pop("heads")), tuple(value.pop("splits"))
-        return Mark(heads=heads, splits=splits, sources=sources, **value)
+        heads, splits, files = (tuple(value.pop(name)) for name in ("heads", "splits", "files"))
+        return Mark(heads=heads, splits=splits, sources=sources, files=files, **value)
     except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
 

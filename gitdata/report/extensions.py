@@ -32,6 +32,8 @@ def extension_text(record: Record) -> list[str]:
         lines.append(f"compared over all fields with {plural(others, 'extension')} made with other inputs or outputs")
     lines += [f"Does not fit: {line}" for line in record["misfits"]]
     lines += [f"The columns of '{name}' stand in another order; fields go by name." for name in record["reordered"]]
+    if sum(record["rows"].values()) and not record["parents"] and not record["rows"].get("train"):
+        lines.append("No train rows, so nothing to train on (a fraction keeps rows with equal inputs together).")
     if not sum(record["rows"].values()):
         lines.append("No format is known for its files: they are kept as they are, and nothing is trained on them.")
     if record["overwrites"]:

@@ -206,6 +206,7 @@ def verify_lines(records: Sequence[Record]) -> list[str]:
         f"{plural(seen['extensions'], 'extension')}, {plural(seen['blobs'], 'blob')} "
         f"({size_text(seen['bytes'])}) {how}{where}"
     )
+    looked += f", rows of {plural(seen['rows_read'], 'extension')} read" * bool(seen["rows_read"])
     found = f"{plural(seen['findings'], 'finding')}, {seen['repaired']} repaired" if seen["findings"] else "no findings"
     return [*lines, f"{looked}: {found}"]
 

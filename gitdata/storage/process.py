@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,6 +31,11 @@ LOCAL_ENVIRONMENT = (
     "GIT_SHALLOW_FILE",
     "GIT_WORK_TREE",
 )
+
+# Another git is at work on the index or on HEAD; git has changed nothing then, so that it may be asked again.
+_LOCKED = re.compile(r"index\.lock': File exists|cannot lock ref 'HEAD'")
+PATIENCE = 5.0  # seconds in which others may finish
+_LOOK_EVERY = 0.05  # seconds
 
 
 class GitFailed(GitdataError):
@@ -58,7 +65,28 @@ def run_git(
     stdin: bytes | None = None,
     environment: Mapping[str, str] | None = None,
 ) -> bytes:
-    """The standard output of a git command in a folder. Raises GitFailed, and Mendable where there is no git."""
+    """The standard output of a git command in a folder.
+
+    Raises GitFailed, and Mendable where there is no git, or another one holds the index and goes on to.
+    """
+    until = time.monotonic() + PATIENCE
+    while True:
+        try:
+            return _run_once(arguments, folder, stdin, environment)
+        except GitFailed as error:
+            if not _LOCKED.search(error.stderr):
+                raise
+            if time.monotonic() >= until:
+                raise Mendable(
+                    f"Another git is at work in this repository: {error.stderr.strip().splitlines()[0]}",
+                    "Run the same command again; if no git is at work there, remove that lock file before.",
+                ) from error
+        time.sleep(_LOOK_EVERY)
+
+
+def _run_once(
+    arguments: Sequence[str], folder: Path, stdin: bytes | None, environment: Mapping[str, str] | None
+) -> bytes:
     try:
         done = subprocess.run(
             ["git", *arguments],

@@ -217,6 +217,22 @@ def test_a_large_integer_is_never_rounded(clone: Clone, write: Write, call: Call
     assert call(clone.path, "extend", "d", write("y.npz", exact)).code == 0
 
 
+def test_text_with_nul_is_refused_wherever_it_comes_from(clone: Clone, write: Write, call: Call) -> None:
+    """HDF5 and CSV have no place for it: no view could show the dataset."""
+    texts = ["a", "b\0c"]
+    cases = {
+        "x.parquet": (table(t=texts), "has a NUL character in row 2"),
+        "coded.parquet": (table(t=pa.array(texts).dictionary_encode()), "says of 't' has a NUL character"),
+        "named.parquet": (table(**{"a\0b": [1]}), "says of 'a\\0b' has a NUL"),
+        "x.jsonl": (b'{"t":"a"}\n{"t":"b\\u0000c"}\n', "NUL character in row 2"),
+        "x.npz": (zipped(t=saved(np.array([["a", "b"], texts]))), "NUL character in row 2"),
+    }
+    before = state(clone)
+    for name, (content, says) in cases.items():
+        refused(call(clone.path, "add", "d", write(name, content)), says)
+    assert state(clone) == before
+
+
 def test_a_changed_unit_is_refused_and_reordered_columns_are_said(
     clone: Clone, tmp_path: Path, write: Write, call: Call
 ) -> None:

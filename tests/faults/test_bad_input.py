@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 from world import Clone, Done, World, fingerprint, run
 
+from gitdata.storage import process
+
 Call = Callable[..., Done]
 Write = Callable[[str, "str | bytes"], Path]
 GOOD = "a,b,y\n1,2,3\n4,5,6\n7,8,9\n2,2,2\n"
@@ -407,7 +409,10 @@ def test_a_number_that_is_missing_in_a_declared_input_is_refused(based: Clone, w
     assert everything(based) == before
 
 
-def test_a_locked_index_refuses_and_leaves_no_pointer(based: Clone, write: Write, call: Call) -> None:
+def test_a_locked_index_refuses_and_leaves_no_pointer(
+    based: Clone, write: Write, call: Call, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "PATIENCE", 0.1)
     lock = based.path / ".git" / "index.lock"
     lock.write_text("")
     done = call(based.path, "extend", "d", write("more.csv", "a,b,y\n9,9,9\n"))

@@ -77,4 +77,4 @@ def test_what_a_few_people_do(scene: Scene) -> None:
 @pytest.mark.slow
 def test_what_many_people_do(scene: Scene) -> None:
     campaign = os.environ.get("GITDATA_MACHINE")
-    drive(scene, int(campaign or 12), 15, always_the_same=campaign is None)
+    drive(scene, int(campaign or 10), 15, always_the_same=campaign is None)

@@ -164,7 +164,10 @@ class GrowingDataset(RuleBasedStateMachine):
 
     @rule(data=st.data(), name=st.sampled_from(BRANCHES), cross=st.booleans())
     def parallel(self, data: st.DataObject, name: str, cross: bool) -> None:
-        """Something is done on two branches, and they are merged; crosswise: whoever merges next finds two bases."""
+        """Something is done on two branches, they are merged, and somebody goes on from there.
+
+        Merged crosswise, whoever merges them next finds two merge bases.
+        """
         here = histories.branch(self.stage)
         histories.switch(self.stage, name)
         self.act(data)
@@ -174,6 +177,7 @@ class GrowingDataset(RuleBasedStateMachine):
             histories.criss_cross(self.stage, name)
         elif name != here:
             histories.merge(self.stage, name)
+        self.act(data)
 
     def act(self, data: st.DataObject) -> None:
         """One commit, or a refusal."""

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from world import Clone, World
 
 import gitdata
-from gitdata import open_union
+from gitdata import durable, open_union
 from gitdata.commands import extend, view
 from gitdata.commands.intake import Request
 from gitdata.data import formats
@@ -279,6 +279,42 @@ def test_what_is_known_of_a_field_stands_in_the_view(clone: Clone, name: str) ->
     else:
         (field,) = formats.table(clone.path / name).schema.fields
         assert (field.unit, field.description) == ("V", "the voltage")
+
+
+def test_a_csv_view_is_made_anew_as_long_as_nobody_changed_it(clone: Clone, world: World) -> None:
+    extend.add(clone.repo, Request("lattice", [world.lattice("a", 0, 2)]))
+    out = clone.path / "u.csv"
+    for last in (3, 4):
+        view.union(clone.repo, "lattice", out, [])
+        extend.extend(clone.repo, Request("lattice", [world.lattice(f"b{last}", last - 1, last)]))
+    with pytest.MonkeyPatch.context() as patch:  # killed before the new file has its name: the old one is known still
+        patch.setattr(durable.Staged, "place", lambda *_: None)
+        view.union(clone.repo, "lattice", out, [])
+    view.union(clone.repo, "lattice", out, [])
+    assert_equal(formats.read(out), formats.read(world.lattice("c", 0, 4)))
+    with out.open("a") as file:
+        file.write("my own line\n")
+    before = out.read_bytes()
+    assert "did not write it as it is" in clone.gitdata("checkout", "lattice", "--union", "u.csv", code=2).err
+    assert out.read_bytes() == before
+
+
+def test_a_folder_is_not_made_anew_over_somebodys_own_files(grown: Clone) -> None:
+    out = grown.path / "folder"
+    view.union(grown.repo, "d", out, [])
+    view.union(grown.repo, "d", out, [])
+    mine = [out / "notes.txt", out / "train" / "00000-mine.parquet", out / "deep" / "er" / "x", out / "link"]
+    for path in mine[:3]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine")
+    mine[3].symlink_to(grown.path.parent)
+    told = grown.gitdata("checkout", "d", "--union", "folder", code=2).err
+    assert "deep/er/x, link, notes.txt and 1 more" in told
+    assert all(path.read_text() == "mine" for path in mine[:3])
+    for path in mine:
+        path.unlink()
+    view.union(grown.repo, "d", out, [])
+    assert not (out / "deep").exists()
 
 
 # --- refusals ------------------------------------------------------------------------------------------------

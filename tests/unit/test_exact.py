@@ -97,6 +97,25 @@ def test_nulls_beside_large_integers_are_named(tmp_path: Path) -> None:
     assert formats.read(tmp_path / "x.parquet")["id"][1] == 2**60
 
 
+def test_nulls_take_the_floats_of_the_dataset(tmp_path: Path) -> None:
+    """A nullable column of integers joins any floats that hold it; of integers it is refused, and why is said."""
+    path, coded = tmp_path / "x.parquet", tmp_path / "x.feather"
+    array = pa.array([1, None, 7], pa.int64())
+    parquet.write_table(pa.table({"n": array}), path)
+    feather.write_feather(pa.table({"n": array.dictionary_encode()}), coded, chunksize=2)
+    for place in (path, coded):
+        for dtype in ("float16", "float32", "float64"):
+            column = formats.read(place, Schema((Field("n", dtype),)))["n"]
+            assert column.dtype == dtype
+            assert column.tolist()[::2] == [1, 7]
+            assert np.isnan(column[1])
+        with pytest.raises(Mendable, match=r"'n' of .* has nulls; in the dataset it is int32"):
+            formats.read(place, Schema((Field("n", "int32"),)))
+    parquet.write_table(pa.table({"n": pa.array([1, None, 2**24 + 1])}), path)
+    with pytest.raises(Mendable, match=f"are float32, which does not hold its {2**24 + 1}"):
+        formats.read(path, Schema((Field("n", "float32"),)))
+
+
 def test_ids_of_64_bits_grow_from_text(world: World) -> None:
     """Ids next to each other are different rows to --dedupe and --grown, in every format."""
     base, more = world.root / "ids.csv", world.root / "more.jsonl"

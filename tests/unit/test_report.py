@@ -86,3 +86,9 @@ def test_all_lines_of_an_error_are_aligned(capsys: pytest.CaptureFixture[str]) -
 
     assert _explain(Mendable("First.\n  A row.", "Do that.")) == 2
     assert capsys.readouterr().err == "gitdata: First.\n           A row.\n         Do that.\n"
+
+
+def test_a_base_without_train_rows_is_said() -> None:
+    assert any(line.startswith("No train rows") for line in told(rows={"test": 3}))
+    assert not any(line.startswith("No train rows") for line in told(rows={"test": 3}, parents=["1.0.0-aaaaaaaa"]))
+    assert not any(line.startswith("No train rows") for line in told())

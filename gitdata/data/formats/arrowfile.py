@@ -53,9 +53,21 @@ def _field(arrow: Any, path: Path, has_nulls: bool, wanted: Schema) -> Field:
     elif has_nulls and dtype == "bool":
         raise Mendable(f"'{arrow.name}' of '{path}' has truth values that are null.", "Fill them, or use numbers.")
     elif has_nulls and not dtype.startswith("float") and dtype != TEXT:
-        dtype = "float64"
+        dtype = _dtype_with_nulls(wanted.get(arrow.name), path)
     said = {key.decode(errors="replace"): value for key, value in (arrow.metadata or {}).items()}
     return Field(arrow.name, dtype, shape, _said(said, UNITS), _said(said, DESCRIPTIONS))
+
+
+def _dtype_with_nulls(ours: Field | None, path: Path) -> str:
+    """That of a column of integers and nulls: the dataset's float, if it has one. Raises Mendable where it has none."""
+    if ours is None or ours.dtype == TEXT:
+        return "float64"
+    if not ours.dtype.startswith("float"):
+        raise Mendable(
+            f"'{ours.name}' of '{path}' has nulls; in the dataset it is {ours.dtype}, which has no place for them.",
+            f"Fill the nulls, or start another dataset, where '{ours.name}' is float64: `gitdata add`.",
+        )
+    return ours.dtype
 
 
 def _said(said: Mapping[str, bytes], keys: tuple[str, ...]) -> str | None:
@@ -113,18 +125,20 @@ def to_columns(table: Any, path: Path, wanted: Schema) -> Columns:
 
 
 def _inexact(error: _InexactError, path: Path) -> Mendable:
-    name, value = error.args
+    name, value, dtype = error.args
     return Mendable(
-        f"'{name}' of '{path}' has nulls, so that its numbers are float64, which does not hold its {value}.",
+        f"'{name}' of '{path}' has nulls, so that its numbers are {dtype}, which does not hold its {value}.",
         "Fill the nulls, or make the column text.",
     )
 
 
-def _floats(integers: NDArray[Any], name: str) -> NDArray[np.float64]:
-    """Integers as floats. Raises _InexactError where one is not equal to any."""
-    floats = integers.astype(np.float64)
-    if (is_lost := changed(integers, floats)).any():
-        raise _InexactError(name, integers[is_lost][0])
+def _floats(integers: NDArray[Any], field: Field) -> NDArray[Any]:
+    """Integers as the floats of a field. Raises _InexactError where one is not equal to any."""
+    with np.errstate(all="ignore"):
+        floats = integers.astype(field.dtype)
+        is_lost = changed(integers, floats)
+    if is_lost.any():
+        raise _InexactError(field.name, integers[is_lost][0], field.dtype)
     return floats
 
 
@@ -155,7 +169,7 @@ def _values(array: Any, field: Field) -> NDArray[Any]:
     if pa.types.is_null(array.type):
         return np.full(len(array), np.nan)
     if array.null_count and not pa.types.is_floating(array.type):
-        floats = _floats(array.fill_null(0).to_numpy(zero_copy_only=False), field.name)
+        floats = _floats(array.fill_null(0).to_numpy(zero_copy_only=False), field)
         floats[array.is_null().to_numpy(zero_copy_only=False)] = np.nan
         return floats
     return np.asarray(array.to_numpy(zero_copy_only=False))
@@ -169,8 +183,8 @@ def _decoded(array: Any, field: Field) -> NDArray[Any]:
         raise pa.ArrowInvalid(f"a label of '{field.name}' is null")
     labels, codes = _values(array.dictionary, field), array.indices
     if array.null_count:
-        missing: NDArray[Any] = np.array([""], object) if field.dtype == TEXT else np.array([np.nan])
-        labels = _floats(labels, field.name) if labels.dtype.kind in "iu" else labels
+        missing: NDArray[Any] = np.array([""], object) if field.dtype == TEXT else np.array([np.nan], field.dtype)
+        labels = _floats(labels, field) if labels.dtype.kind in "iu" else labels
         labels, codes = np.concatenate([labels, missing]), codes.cast("int64").fill_null(len(labels))
     return np.asarray(labels[codes.to_numpy(zero_copy_only=False)])
 
@@ -265,9 +279,9 @@ def _scan(path: Path, schema: Schema, rows_at_once: int) -> Iterator[Columns]:
 def declared_columns(block: Any, path: Path, schema: Schema) -> Columns:
     """A block as columns, whose integers are floats where other blocks hold nulls. Raises Mendable."""
     columns = to_columns(block, path, schema)
-    integers = {n for n, a in columns.items() if a.dtype.kind in "iu" and schema.field(n).dtype == "float64"}
+    fields = [schema.field(name) for name, array in columns.items() if array.dtype.kind in "iu"]
     try:
-        return columns | {name: _floats(columns[name], name) for name in integers}
+        return columns | {f.name: _floats(columns[f.name], f) for f in fields if f.dtype.startswith("float")}
     except _InexactError as error:
         raise _inexact(error, path) from error
 

@@ -11,7 +11,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gitdata.training import loop
+from gitdata.training.architecture import notation
+from gitdata.training.architecture.plan import Input, Output, Plan
 from gitdata.training.checkpoint import Checkpoint, Saved
+from gitdata.training.settings import EarlyStopping, Optimizer, Schedule
+from gitdata.training.shuffle import Held
+from gitdata.training.watch import Watch
 
 PROGRAM = """
 import os, signal, sys
@@ -114,3 +120,36 @@ def test_a_damaged_checkpoint_is_ignored_with_a_word(damage: str, tmp_path: Path
     ours.path.write_bytes(changed[damage])
     assert ours.read() is None
     assert "damaged" in said[0]
+
+
+def test_what_steers_a_run_is_kept_with_it(tmp_path: Path) -> None:
+    """Stopped within an epoch that lowered its rate: it goes on with that rate, its patience and its best epoch."""
+    rows = np.random.default_rng(7).normal(size=(40, 3)).astype(np.float32)
+    targets = rows[:, :2] ** 2
+    plan = Plan((Input("x", (3,)),), (Output("y", 2),), notation.read([{"dense": 5}, "tanh", {"dense": "outputs"}], {}))
+    adam, early = Optimizer(learning_rate=0.1), EarlyStopping(patience=12)
+    run = loop.Run(plan, "mse", adam, Schedule(name="plateau", patience=2, factor=0.5), 8, 400, 0, 5)
+
+    def train(path: Path, stops_at: int) -> tuple[loop.State, Watch]:
+        watch = Watch(run, early, lambda: iter([rows]), targets)
+        seen = 0
+
+        def losses(first: int, own: np.ndarray) -> None:
+            nonlocal seen
+            seen += 1
+            if seen == stops_at:
+                raise KeyboardInterrupt
+
+        kept = loop.Onlookers(losses, None, checkpoint(path)[0])
+        last = loop.train_rows(run, loop.start(plan, adam, 0), Held(rows, targets), kept, watch.on_epoch, watch)
+        return watch.result(last), watch
+
+    undisturbed, watch = train(tmp_path / "one", 0)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "other", 9)
+    for _ in range(2):  # the second time nothing is left to do
+        went_on, another = train(tmp_path / "other", 0)
+        assert another.watched == watch.watched
+        assert watch.watched.factor < 1
+        assert went_on.position == undisturbed.position
+        assert (np.asarray(went_on.weights) == np.asarray(undisturbed.weights)).all()

@@ -89,7 +89,7 @@ def read_sidecars(
     keys = {e.id: f"{name} {a.sha256}" for e in extensions for a in e.sidecars if a.path == f"{SIDECAR}/{name}"}
     kept = _recall(repo, keys.values())
     unread = [extension for extension in extensions if keys.get(extension.id) not in kept]
-    with suppress(*(() if lost is None else (DataUnavailable, TryAgain))):  # all at once; one by one says which
+    with suppress(DataUnavailable, *(() if lost is None else (TryAgain,))):  # all at once; one by one says which
         fetch_blobs(repo, [repo.sidecar(extension, name) for extension in unread])
     found: dict[str, bytes] = {id: kept[key][_CONTENT].tobytes() for id, key in keys.items() if key in kept}
     fresh: dict[str, Columns] = {}

@@ -329,7 +329,9 @@ def test_an_upload_that_is_cut_off_leaves_nothing_under_a_blobs_name(
     for victim in ("client", "connection"):
         command = [sys.executable, "-P", "-m", "gitdata", "push", "large"]
         with subprocess.Popen(command, cwd=based.path, stderr=subprocess.PIPE, text=True) as client:
-            while not any(path.stat().st_size > 100_000 for path in world.server.store.rglob(".*.tmp")):  # the large one
+            while not any(
+                path.stat().st_size > 100_000 for path in world.server.store.rglob(".*.tmp")
+            ):  # the large one
                 assert client.poll() is None, "it was faster than we could look"
             if victim == "client":
                 client.kill()

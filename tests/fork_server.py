@@ -38,44 +38,54 @@ HARMLESS_TOO = {
 MOST = 1 << 20  # bytes of a request
 
 
+# What runs and who asked for it, by a descriptor that can be read from once it has ended.
+Running = dict[int, tuple[int, socket.socket]]
+
+
 def serve(listener: socket.socket, initial: dict[str, str]) -> None:
-    """Fork for every command, until standard input ends; what returns is the process that is to run the command."""
+    """Fork for every command until standard input ends; what returns is a process that is to run one."""
+    running: Running = {}
     while True:
-        ready, _, _ = select.select([listener, 0], [], [])
+        ready, _, _ = select.select([0, listener, *running, *(asker for _, asker in running.values())], [], [])
         if 0 in ready:
             os._exit(0)
-        connection, _ = listener.accept()
-        if os.fork() == 0:
-            listener.close()
-            return attend(connection, initial)
-        connection.close()
-        with suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+        for ended, (process, asker) in [*running.items()]:
+            if ended in ready:
+                tell(asker, os.waitstatus_to_exitcode(os.waitpid(process, 0)[1]))
+                asker.close()
+                os.close(ended)
+                del running[ended]
+            elif asker in ready:  # whoever asked is gone
+                os.killpg(process, signal.SIGKILL)
+        if listener in ready and begin(listener, running, initial):
+            return
 
 
-def attend(connection: socket.socket, initial: dict[str, str]) -> None:
-    """Fork the command and tell how it ended; kill it if whoever asked is gone. Returns in the command."""
-    request, streams, _, _ = socket.recv_fds(connection, MOST, 3)
-    arguments, folder, environment, umask = marshal.loads(request)
-    if not _starts_alike(initial, environment):
-        os._exit(0)
-    process = os.fork()
-    if process == 0:
-        connection.close()
-        return become(arguments, folder, environment, umask, streams)
-    os.setpgid(process, process)
+def begin(listener: socket.socket, running: Running, initial: dict[str, str]) -> bool:
+    """Fork a command, if it would not differ from one that starts Python; whether this is its process."""
+    asker, _ = listener.accept()
+    request, streams, _, _ = socket.recv_fds(asker, MOST, 3)
+    arguments, folder, environment, umask = marshal.loads(request) if request else ([], "", {}, 0)
+    if starts_alike(initial, environment):
+        process = os.fork()
+        if process == 0:
+            for connection in (listener, asker, *(other for _, other in running.values())):
+                connection.close()
+            become(arguments, folder, environment, umask, streams)
+            return True
+        os.setpgid(process, process)
+        tell(asker, process)
+        running[os.pidfd_open(process)] = process, asker
+    else:
+        asker.close()
     for stream in streams:
         os.close(stream)
+    return False
+
+
+def tell(asker: socket.socket, number: int) -> None:
     with suppress(ConnectionError):
-        connection.send(str(process).encode())
-    ended = os.pidfd_open(process)
-    if ended not in select.select([connection, ended], [], [])[0]:
-        os.killpg(process, signal.SIGKILL)
-    _, status = os.waitpid(process, 0)
-    with suppress(ConnectionError):
-        connection.send(str(os.waitstatus_to_exitcode(status)).encode())
-    os._exit(0)
+        asker.send(str(number).encode())
 
 
 def become(arguments: list[str], folder: str, environment: dict[str, str], umask: int, streams: list[int]) -> None:
@@ -90,7 +100,7 @@ def become(arguments: list[str], folder: str, environment: dict[str, str], umask
     sys.argv[1:] = arguments
 
 
-def _starts_alike(initial: dict[str, str], environment: dict[str, str]) -> bool:
+def starts_alike(initial: dict[str, str], environment: dict[str, str]) -> bool:
     different = {name for name, _ in initial.items() ^ environment.items()}
     return all(name.startswith(HARMLESS) or name in HARMLESS_TOO for name in different)
 

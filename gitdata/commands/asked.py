@@ -57,10 +57,11 @@ def check_committed(repo: Repo, request: Request, chain: Chain, begun: Iterable[
     folder = f"{DATASETS}/{request.dataset}/{RETRACTED}"
     listing = repo.git.try_text("ls-tree", "-r", "--name-only", "--full-tree", "HEAD", "--", folder) or ""
     committed = {path.rpartition("/")[2].removesuffix(".json") for path in listing.splitlines()}
-    if open_ones := sorted((chain.retracted ^ committed) - set(begun)):
+    known = chain.extensions.keys() - set(begun)  # of what no pointer names nothing follows
+    if open_ones := sorted((chain.retracted ^ committed) & known):
         id = open_ones[0]
-        extension = chain.extensions.get(id)
-        name = f"{request.dataset}@{extension.version} ({extension.short})" if extension else id[:8]
+        extension = chain.extensions[id]
+        name = f"{request.dataset}@{extension.version} ({extension.short})"
         what = "The retraction of" if id in chain.retracted else "That the retraction was undone of"
         raise Mendable(
             f"{what} {name} is not committed: the extension would be made beside it, and committed without.",

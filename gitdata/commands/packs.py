@@ -1,8 +1,9 @@
 """Rows of very many small extensions without opening as many files: what was read and verified once comes from packs.
 
-A file is small below 64 KiB. Where fewer than 64 small files are asked for they are simply read. What a pack holds was
-verified when it was put in, by the digests that the pointer names, and is found by these very digests: ids, pointers
-and blobs know nothing of packs.
+A file is small below 64 KiB, stored and as arrays. Where fewer than 64 small files are asked for they are simply read,
+and so is what goes beyond the room that one command takes in the packs. What a pack holds was verified when it was put
+in, by the digests that the pointer names, and is found by these very digests: ids, pointers and blobs know nothing of
+packs.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from gitdata.data.schema import Schema
 from gitdata.errors import DataUnavailable, GitdataError, TryAgain
 from gitdata.repo import Repo
 from gitdata.storage.cache import Blob
-from gitdata.storage.packs import Packs
+from gitdata.storage.packs import ROOM, Packs, bytes_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     Columns = dict[str, NDArray[Any]]
 
 SMALL = 64 * 1024  # bytes
+AT_ONCE = ROOM // 4  # bytes of what one command finds in packs and puts there: what it keeps, it does not push out
 MANY = 64  # files
 _CONTENT = "content"
 
@@ -62,16 +64,16 @@ def read_files(
     kept = _recall(repo, {key for *_, key in named if key is not None})
     unread = [(extension, file) for extension, file, key in named if key not in kept]
     fetch(list({e.id: e for e, _ in unread}.values()), {file.split for _, file in unread})
-    fresh: dict[str, Columns] = {}
+    fresh = _Fresh(kept)
     for _, group in groupby(named, lambda item: (item[0].id, item[1].split)):
         files = list(group)
         now = read(files[0][0], [file for _, file, key in files if key not in kept])
         for _, _, key in files:
             columns = kept[key] if key is not None and key in kept else next(now)
             if key is not None and key not in kept:
-                fresh[key] = columns
+                fresh.add(key, columns)
             yield columns
-    _keep(repo, kept, fresh)
+    fresh.keep(repo)
 
 
 def read_sidecars(
@@ -89,10 +91,10 @@ def read_sidecars(
     keys = {e.id: f"{name} {a.sha256}" for e in extensions for a in e.sidecars if a.path == f"{SIDECAR}/{name}"}
     kept = _recall(repo, keys.values())
     unread = [extension for extension in extensions if keys.get(extension.id) not in kept]
-    with suppress(*(() if lost is None else (DataUnavailable, TryAgain))):  # all at once; one by one says which
+    with suppress(DataUnavailable, *(() if lost is None else (TryAgain,))):  # all at once; one by one says which
         fetch_blobs(repo, [repo.sidecar(extension, name) for extension in unread])
     found: dict[str, bytes] = {id: kept[key][_CONTENT].tobytes() for id, key in keys.items() if key in kept}
-    fresh: dict[str, Columns] = {}
+    fresh = _Fresh(kept)
     for extension in unread:
         try:
             content = found[extension.id] = sidecar_bytes(repo, extension, name)
@@ -101,9 +103,8 @@ def read_sidecars(
                 raise
             lost(extension, error)
         else:
-            if len(content) < SMALL:
-                fresh[keys[extension.id]] = {_CONTENT: np.frombuffer(content, np.uint8)}
-    _keep(repo, kept, fresh)
+            fresh.add(keys[extension.id], {_CONTENT: np.frombuffer(content, np.uint8)})
+    fresh.keep(repo)
     return found
 
 
@@ -111,10 +112,23 @@ def _recall(repo: Repo, keys: Collection[str]) -> dict[str, Columns]:
     return packs_of(repo).recall(keys) if len(keys) >= MANY else {}
 
 
-def _keep(repo: Repo, kept: Mapping[str, Columns], fresh: Mapping[str, Columns]) -> None:
-    """Put what was read just now into packs, once it is worth a pack of its own."""
-    if len(fresh) >= max(MANY, len(kept) // 16):
-        packs_of(repo).keep(fresh)
+class _Fresh:
+    """What was read just now beside what packs gave, as far as there is room for it."""
+
+    def __init__(self, kept: Mapping[str, Columns]) -> None:
+        self.enough = max(MANY, len(kept) // 16)  # to be worth a pack of its own
+        self.room = AT_ONCE - sum(map(bytes_of, kept.values()))
+        self.parts: dict[str, Columns] = {}
+
+    def add(self, key: str, columns: Columns) -> None:
+        size = bytes_of(columns)
+        if size < SMALL and size <= self.room:
+            self.parts[key] = columns
+            self.room -= size
+
+    def keep(self, repo: Repo) -> None:
+        if len(self.parts) >= self.enough:
+            packs_of(repo).keep(self.parts)
 
 
 class _Keys:

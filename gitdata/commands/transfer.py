@@ -7,7 +7,8 @@ what was sent was listed: the storage room sees to that. This module knows which
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.records import Say, silent
@@ -49,11 +50,26 @@ def fetch_extensions(
     for blob in heads:  # small, and read at once: a corrupt one makes room for the good copy
         if repo.cache.path(blob).is_file() and not repo.cache.verify(blob):
             repo.cache.reject(blob)
-    count = fetch_blobs(repo, heads, say=say)
+    with _naming(repo, extensions, splits):
+        count = fetch_blobs(repo, heads, say=say)
     for extension in extensions:
         check_directory(repo, extension)
     files = [blob_of(f) for e in extensions for f in repo.files_of(e) if f.split in splits]
-    return count + fetch_blobs(repo, files, say=say)
+    with _naming(repo, extensions, splits):
+        return count + fetch_blobs(repo, files, say=say)
+
+
+@contextmanager
+def _naming(repo: Repo, extensions: Sequence[Extension], splits: Iterable[str]) -> Iterator[None]:
+    """A blob that cannot be had is named by the first extension that lacks one."""
+    try:
+        yield
+    except DataUnavailable as error:
+        lacking = next((e for e in extensions if repo.missing_from_cache(e, splits)), None)
+        if lacking is None:
+            raise
+        name = f"{lacking.dataset}@{lacking.version} ({lacking.short})"
+        raise DataUnavailable(f"{name} is not here in full. {error.message}", error.next_step) from error
 
 
 def check_directory(repo: Repo, extension: Extension) -> None:
@@ -113,7 +129,8 @@ def package_files(repo: Repo, entry: Entry, say: Say = silent) -> dict[str, byte
 def sidecar_bytes(repo: Repo, extension: Extension, name: str) -> bytes:
     """The content of a sidecar, fetched if it is not here."""
     blob = repo.sidecar(extension, name)
-    fetch_blobs(repo, [blob])
+    with _naming(repo, [extension], ()):
+        fetch_blobs(repo, [blob])
     return repo.cache.read(blob)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from gitdata.commands.records import Record
 from gitdata.report.graph import drawable, graph_lines
-from gitdata.report.tables import plural, printable, rows_text, size_text, split_counts
+from gitdata.report.tables import one_line, plural, printable, rows_text, size_text, split_counts
 
 SHOWN = 3  # retracted extensions that are named
 
@@ -181,7 +181,7 @@ def retraction_lines(record: Record) -> list[str]:
     """What `retract` says."""
     what = f"{record['dataset']}@{record['version']} ({record.id[:8]})"
     done = "is retracted" if record["retracted"] else "is live again; it was retracted for"
-    lines = [f"{what} {done}: {record['reason']}"]
+    lines = [f"{what} {done}: {one_line(record['reason'])}"]
     if record["seen_by"]:
         lines.append(f"seen by {', '.join(record['seen_by'])}")
     next_step = "git push" if record["committed"] else "git commit, then git push"

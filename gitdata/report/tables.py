@@ -41,6 +41,11 @@ def printable(text: str) -> str:
     return "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def one_line(text: str) -> str:
+    """What people wrote as a reason, of however many lines, as one."""
+    return " ".join(text.split())
+
+
 def status_lines(records: Sequence[Record]) -> list[str]:
     """`gitdata status` for people."""
     if not records:
@@ -143,7 +148,7 @@ def model_rows(records: Sequence[Record]) -> list[list[str]]:
 def _why(record: Record) -> str:
     """The worst comparison in a few words; the ledger's model card has the whole sentence."""
     if record["who"] != "gitdata" or not record["comparisons"]:
-        return str(record["reason"])
+        return one_line(record["reason"])
     worst = max(record["comparisons"], key=lambda comparison: comparison["ratio"])
     bounds = f"{worst['lower']:.2f}–{worst['upper']:.2f}"
     return f"{worst['ratio']:.3f} × {worst['version'].partition('-')[0]} ({bounds})"
@@ -156,11 +161,11 @@ def training_lines(record: Record) -> list[str]:
         verb = "nothing to do" if record["action"] == "nothing" else f"{done}{record['action']}"
         return [f"{record['model']}: {verb} ({record['reason']})"]
     if record["action"] == "fall back":
-        return [f"{record['model']} {record['version']} is the champion again: {record['reason']}"]
+        return [f"{record['model']} {record['version']} is the champion again: {one_line(record['reason'])}"]
     rungs = ", ".join(f"{r['method']} {r['steps']} of {r['union_steps']} steps" for r in record["rungs"])
     lines = [f"{record['model']} {record['version']}: {record['method']} ({rungs})"]
     became = "; it is the champion" if record["champion"] else ""
-    return [*lines, f"{record['model']} {record['version']} {record['verdict']}: {record['reason']}{became}"]
+    return [*lines, f"{record['model']} {record['version']} {record['verdict']}: {one_line(record['reason'])}{became}"]
 
 
 def listing_lines(records: Sequence[Record]) -> list[str]:

@@ -3,8 +3,9 @@
 A *part* is what was read out of one small file: columns of equal length, by a key that says of which content and how
 it was read. A *pack* holds parts of one layout (fields, their dtypes and shapes) one after the other. A pack begins
 with the digest of all that follows it: one that is torn or damaged is removed, and read as nothing. Packs are never
-changed; a new one takes in those that are not larger, so that there are few, and the oldest go where they take more
-than their room. Anybody may delete them at any time.
+changed; a new one takes in those that are not larger, as far as a pack goes, so that there are few, and the oldest go
+where they take more than their room. Which parts a pack holds its second line says, so that only those are read whole
+that have something to give. Anybody may delete them at any time.
 """
 
 from __future__ import annotations
@@ -30,22 +31,30 @@ if TYPE_CHECKING:
 
     Columns = dict[str, NDArray[Any]]
 
+Layout = tuple[tuple[str, str, tuple[int, ...]], ...]
+
 SUFFIX = ".pack"
 ROOM = 256 * 1024 * 1024  # bytes of all packs together
+MOST = 32 * 1024 * 1024  # of one; a part that is larger has one of its own
 _TEXT = "text"
 
 
 @dataclass(frozen=True, slots=True)
-class _Pack:
+class _Head:
     """`layout`: name, dtype and shape per row of each field, in order; `rows` of each part by its key."""
 
-    layout: tuple[tuple[str, str, tuple[int, ...]], ...]
+    layout: Layout
     rows: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class _Pack:
+    head: _Head
     columns: Columns
 
     def parts(self) -> Iterator[tuple[str, Columns]]:
         start = 0
-        for key, count in self.rows.items():
+        for key, count in self.head.rows.items():
             yield key, {name: column[start : start + count] for name, column in self.columns.items()}
             start += count
 
@@ -58,24 +67,29 @@ class Packs:
 
     def recall(self, keys: Collection[str]) -> dict[str, Columns]:
         """The parts that are here, of those asked for."""
-        wanted = frozenset(keys)
+        missing = set(keys)
         found: dict[str, Columns] = {}
         for path in self._paths():
-            if len(found) == len(wanted):
+            if not missing:
                 break
-            if (pack := self._open(path)) is not None and not wanted.isdisjoint(pack.rows):
-                found |= {key: columns for key, columns in pack.parts() if key in wanted}
+            head = _read_head(path)  # where it cannot be read the pack is damaged, and opening it removes it
+            if head is not None and missing.isdisjoint(head.rows):
+                continue
+            if (pack := self._open(path)) is not None:
+                found |= {key: columns for key, columns in pack.parts() if key in missing}
+                missing -= found.keys()
         return found
 
     def keep(self, parts: Mapping[str, Columns]) -> None:
         """Put parts into packs; those of which a dtype is neither a number nor text are left out."""
-        layouts: dict[Any, dict[str, Columns]] = {}
+        layouts: dict[Layout, dict[str, Columns]] = {}
         for key, columns in parts.items():
             if (layout := _layout(columns)) is not None:
                 layouts.setdefault(layout, {})[key] = columns
         with suppress(OSError, GitdataError):  # a repository that only others may write to, or a full disk: then not
             for layout, group in layouts.items():
-                self._add(layout, group)
+                for some in _shared_out(group):
+                    self._add(layout, some)
             self._make_room()
 
     def may_hold(self, contents: Collection[str]) -> bool:
@@ -91,12 +105,18 @@ class Packs:
         with suppress(FileNotFoundError):
             shutil.rmtree(self.folder)
 
-    def _add(self, layout: Any, parts: dict[str, Columns]) -> None:
+    def _add(self, layout: Layout, parts: Mapping[str, Columns]) -> None:
         merged, superseded = dict(parts), []
+        taken = sum(map(bytes_of, parts.values()))
         for path in sorted(self._paths(), key=_size):
-            pack = self._open(path)
-            if pack is not None and pack.layout == layout and len(pack.rows) <= len(merged):
+            if taken + _size(path) > MOST:
+                break
+            head = _read_head(path)
+            if head is None or head.layout != layout or len(head.rows) > len(merged):
+                continue
+            if (pack := self._open(path)) is not None:
                 merged = dict(pack.parts()) | merged
+                taken += _size(path)
                 superseded.append(path)
         name, content = _encode(layout, merged)
         durable.write(self.folder / f"{name}{SUFFIX}", content)
@@ -124,23 +144,56 @@ class Packs:
         taken = 0
         for path in self._paths():
             taken += _size(path)
-            if taken > ROOM:
+            if taken > max(ROOM, _size(path)):  # the newest stays, whatever its size
                 path.unlink(missing_ok=True)
 
 
 def _may_hold(path: Path, contents: Collection[str]) -> bool:
+    head = _read_head(path)
+    if head is None:
+        return path.exists()
+    return any(not frozenset(contents).isdisjoint(key.split(" ")) for key in head.rows)
+
+
+def _read_head(path: Path) -> _Head | None:
+    """What a pack says that it holds, which nothing has verified; None where it says nothing, or is gone."""
     try:
         with path.open("rb") as file:
             file.readline()
-            keys = json.loads(file.readline())["rows"]
-        return any(not frozenset(contents).isdisjoint(key.split(" ")) for key, _ in keys)
-    except FileNotFoundError:
-        return False
-    except (ValueError, KeyError, TypeError, AttributeError):
-        return True
+            return _parse_head(file.readline())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
-def _layout(columns: Columns) -> tuple[tuple[str, str, tuple[int, ...]], ...] | None:
+def _parse_head(line: bytes) -> _Head:
+    """Raises ValueError, KeyError or TypeError where it is none."""
+    about = json.loads(line)
+    layout = tuple((name, dtype, tuple(shape)) for name, dtype, shape in about["layout"])
+    return _Head(layout, {str(key): int(count) for key, count in about["rows"]})
+
+
+def bytes_of(columns: Columns) -> int:
+    """About how many bytes columns take in a pack: of a text, one for each character and eight for its end."""
+    texts = [column for column in columns.values() if column.dtype.kind == "O"]
+    lengths = sum(len(value) for column in texts for value in column.ravel().tolist() if type(value) is str)
+    return sum(column.nbytes for column in columns.values()) + lengths
+
+
+def _shared_out(parts: Mapping[str, Columns]) -> Iterator[dict[str, Columns]]:
+    """Parts in groups that fit into a pack each."""
+    group: dict[str, Columns] = {}
+    taken = 0
+    for key, columns in parts.items():
+        size = bytes_of(columns)
+        if group and taken + size > MOST:
+            yield group
+            group, taken = {}, 0
+        group[key] = columns
+        taken += size
+    yield group
+
+
+def _layout(columns: Columns) -> Layout | None:
     """None where a column is neither of numbers nor of text."""
     fields = []
     for name, column in columns.items():
@@ -153,7 +206,7 @@ def _layout(columns: Columns) -> tuple[tuple[str, str, tuple[int, ...]], ...] | 
     return tuple(fields) if fields else None
 
 
-def _encode(layout: Any, parts: Mapping[str, Columns]) -> tuple[str, bytes]:
+def _encode(layout: Layout, parts: Mapping[str, Columns]) -> tuple[str, bytes]:
     """The name of a pack, a digest of what is inside, and its bytes."""
     import numpy as np
 
@@ -181,15 +234,14 @@ def _decode(content: bytes) -> _Pack | None:
     if hashlib.sha256(rest).hexdigest().encode() != digest:
         return None
     try:
-        head, _, body = rest.partition(b"\n")
-        about = json.loads(head)
-        layout = tuple((name, dtype, tuple(shape)) for name, dtype, shape in about["layout"])
+        line, _, body = rest.partition(b"\n")
+        head = _parse_head(line)
         columns: Columns = {}
         with np.load(io.BytesIO(body), allow_pickle=False) as arrays:
-            for number, (name, dtype, shape) in enumerate(layout):
+            for number, (name, dtype, shape) in enumerate(head.layout):
                 column = arrays[f"{number}"]
                 columns[name] = _to_text(column, arrays[f"{number} ends"], shape) if dtype == _TEXT else column
-        return _Pack(layout, dict(about["rows"]), columns)
+        return _Pack(head, columns)
     except (ValueError, KeyError, TypeError, OSError, EOFError, zipfile.BadZipFile):
         return None
 

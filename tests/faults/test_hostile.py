@@ -40,8 +40,10 @@ def first(first_world: World, tmp_path_factory: pytest.TempPathFactory) -> World
     clone = world.clone
     (clone.path / "models").mkdir()
     (clone.path / "models" / "m.toml").write_text(MODEL + "[training]\nepochs = 2\n")
-    (world.root / "base.csv").write_text(GOOD)
-    clone.gitdata("add", "d", world.root / "base.csv", "--outputs", "y", "--test", "0.2", "-m", "base")
+    base = world.root / "incoming" / "base.csv"
+    base.parent.mkdir()
+    base.write_text(GOOD)
+    clone.gitdata("add", "d", base, "--outputs", "y", "--test", "0.2", "-m", "base")
     clone.commit("model")
     clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
     return world
@@ -50,6 +52,12 @@ def first(first_world: World, tmp_path_factory: pytest.TempPathFactory) -> World
 @pytest.fixture
 def world(first: World, tmp_path: Path) -> World:
     return first.copy(tmp_path)
+
+
+@pytest.fixture
+def clone(first_world: World, tmp_path: Path) -> Clone:
+    """A clone without data."""
+    return first_world.copy(tmp_path).clone
 
 
 @pytest.fixture

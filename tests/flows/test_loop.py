@@ -141,7 +141,7 @@ def test_a_blob_that_is_nowhere_refuses_the_push(started: World) -> None:
     (cache.root / "files" / "md5" / md5[:2] / md5[2:]).unlink()
     store = fingerprint(started.server.store)
     said = started.clone.push(ok=False)
-    assert md5 in said
+    assert f"blobs of lattice@1.1.0 ({id[:8]})" in said
     assert started.server.git("rev-parse", "main") == before
     assert fingerprint(started.server.store) == store
 

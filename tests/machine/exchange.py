@@ -76,7 +76,7 @@ def prune(stage: Stage, *, old: bool, remote: bool) -> None:
 
 
 def look(stage: Stage) -> None:
-    """`checkout --union` writes the rows in the order that is documented, and overwrites nothing."""
+    """`checkout --union` writes the rows in the order that is documented, and over nothing that somebody changed."""
     if not stage.is_usable or not (expected := stage.view.union("train")):
         return
     stage.count += 1
@@ -85,6 +85,10 @@ def look(stage: Stage) -> None:
     assert stage.records("union", command)
     rows = [tuple(map(float, line.split(","))) for line in path.read_text().splitlines()[1:]]
     assert rows == expected
+    written = path.read_bytes()
+    assert stage.records("union", command)
+    assert path.read_bytes() == written
+    path.write_bytes(written + b"0\n")
     stage.refused(2, *command)
 
 

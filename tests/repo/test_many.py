@@ -292,6 +292,28 @@ def test_a_corrupt_blob_never_comes_into_a_pack(many: Clone) -> None:
     assert not list((many.path / ".git" / "gitdata" / "packs").glob("*.pack"))
 
 
+def test_what_does_not_fit_into_the_packs_is_not_written_time_and_again(
+    many: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, folder = union(many), many.path / ".git" / "gitdata" / "packs"
+    shutil.rmtree(folder)
+    whole = sum(column.nbytes for column in expected.values())
+    monkeypatch.setattr(packs, "MANY", 4)
+    for name, limit in (("AT_ONCE", whole // 2), ("SMALL", 50)):
+        monkeypatch.setattr(packs, name, limit)
+        seen = []
+        for _ in range(3):
+            found = union(many)
+            assert all(np.array_equal(found[name], column) for name, column in expected.items())
+            seen.append({path.name: path.stat().st_ino for path in folder.glob("*.pack")})
+        assert seen[0] == seen[1] == seen[2]
+        assert bool(seen[0]) == (name == "AT_ONCE")
+        heads = [json.loads(path.read_bytes().split(b"\n")[1]) for path in folder.glob("*.pack")]
+        of_rows = [head for head in heads if head["layout"][0][0] == "x"]  # others are of row indexes
+        assert sum(rows for head in of_rows for _, rows in head["rows"]) * 16 <= whole / 2
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def test_what_the_folder_of_a_file_says_of_its_rows_is_kept(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packs, "MANY", 1)
     for kind in ("cold", "warm"):  # the same bytes, with another label

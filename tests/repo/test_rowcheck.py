@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from world import Clone
+from world import Clone, World
 
 from gitdata.commands import extend
 from gitdata.commands.intake import Request
@@ -124,3 +124,26 @@ def test_a_source_of_another_number_of_rows_is_not_believed(clone: Clone, write:
     forge(clone, first, ROW_FACTS, forged.encode())
     grown = take(clone, whole, grown="refuse")
     assert (grown.kind, grown["rows"]) == ("extension", {"train": 1})
+
+
+def test_whose_blob_is_nowhere_is_said(world: World, write: Write) -> None:
+    clone = world.clone
+    first = take(clone, write("a.csv", table((1, 2, 3))))
+    clone.commit("a")
+    clone.push()
+    other = world.another_clone()
+    index = clone.repo.sidecar(extension_of(clone, first), ROW_INDEX)
+    clone.repo.cache.remove(index)
+    (world.server.store / "files" / "md5" / index.md5[:2] / index.md5[2:]).unlink()
+    for place, command in (
+        (clone, ("extend", "d", write("b.csv", table((1, 2, 3), (4, 5, 6))), "--grown")),
+        (other, ("fetch", "d")),
+    ):
+        assert (
+            f"d@1.0.0 ({first.id[:8]}) is not here in full. The blob {index.md5}" in place.gitdata(*command, code=4).err
+        )
+
+
+def test_a_reason_of_several_lines_is_told_in_one(clone: Clone, write: Write) -> None:
+    take(clone, write("a.csv", table((1, 2, 3))))
+    assert ": wrong units, by Ada" in clone.gitdata("retract", "d@1.0.0", "--reason", "wrong units,\n\n  by Ada").out

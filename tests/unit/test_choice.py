@@ -93,11 +93,13 @@ def test_seen_and_unseen_cover_what_is_live(now: Situation) -> None:
 
 @given(situations())
 def test_a_recorded_attempt_is_never_chosen_again(now: Situation) -> None:
+    """Neither trained nor gated; that a tainted champion falls back then is what the attempt came to."""
+    done = ("nothing", "fall back")
     decision = decide(now)
-    if decision.action != "nothing":
+    if decision.action not in done:
         assert decision.attempt not in now.ledger.attempts
         again = decide(record(now, decision.attempt))
-        assert again.action == "nothing" or again.attempt != decision.attempt
+        assert again.action in done or again.attempt != decision.attempt
 
 
 @given(situations())

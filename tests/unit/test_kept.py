@@ -122,6 +122,39 @@ def test_there_are_few_packs_and_the_oldest_go_first(tmp_path: Path, monkeypatch
     assert store.recall(["last"])
 
 
+def test_full_packs_are_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs, "MOST", 4000)
+    store = Packs(tmp_path)
+    wide = {f"wide {n}": {"x": np.full(100, n), "name": np.full(1, "n" * 200, object)} for n in range(12)}
+    store.keep(wide)
+    written = {path: path.stat().st_ino for path in tmp_path.iterdir()}
+    assert len(written) == 4  # of three parts of about 1 kB each
+    for number in range(5):
+        store.keep({f"more {number}": {"x": np.full(100, number), "name": np.full(1, "m", object)}})
+    assert {path: path.stat().st_ino for path in written} == written
+    assert len(store.recall([*wide, *(f"more {number}" for number in range(5))])) == 17
+
+
+def test_a_pack_that_has_nothing_to_give_is_not_read(tmp_path: Path) -> None:
+    store = Packs(tmp_path)
+    store.keep({"other": {"y": np.zeros(3)}})
+    (other,) = tmp_path.iterdir()
+    other.write_bytes(other.read_bytes()[:-1])  # reading it would remove it
+    store.keep({"a": part(1)})
+    assert store.recall(["a", "missing"]).keys() == {"a"}
+    assert other.exists()
+    assert store.recall(["other"]) == {}
+    assert not other.exists()
+
+
+def test_the_newest_pack_stays_whatever_its_size(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packs, "ROOM", 500)
+    store = Packs(tmp_path)
+    store.keep({"a": {"x": np.zeros(1000)}})
+    store.keep({"b": {"y": np.zeros(1000)}})
+    assert store.recall(["a", "b"]).keys() == {"b"}
+
+
 def test_a_damaged_pack_is_removed_and_objects_are_never_unpickled(tmp_path: Path) -> None:
     import hashlib
     import io

@@ -64,8 +64,8 @@ def test_a_retraction_that_is_undone_is_no_reason_to_live() -> None:
 
 def test_what_a_purge_keeps_is_told_by_who_has_it() -> None:
     kept = [{"md5": 32 * n, "needed_by": f"{holder}@1.0.0"} for n, holder in zip("1234", "eeef", strict=True)]
-    fields = {"dataset": "d", "version": "1.0.0", "dry_run": True, "blobs": 0, "bytes": 0, "places": ["here"],
-              "kept": kept, "seen_by": []}  # fmt: skip
+    fields = {"dataset": "d", "version": "1.0.0", "dry_run": True, "blobs": 0, "bytes": 0, "checked_out": 0,
+              "places": ["here"], "kept": kept, "seen_by": []}  # fmt: skip
     lines = purge_lines(Record("purge", "a" * 64, fields))
     assert lines[1:] == ["  kept: 3 blobs that e@1.0.0 has too", "  kept: 1 blob that f@1.0.0 has too"]
 

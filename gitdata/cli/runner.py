@@ -64,7 +64,7 @@ def logs(
 def cancel(
     job: Annotated[str, typer.Argument(metavar="JOB", help="A job's id, or the beginning or end of one.")],
 ) -> None:
-    """Stop a job. What it trained is dropped; the next push, or `gitdata run`, asks again."""
+    """Stop a job. Nothing of it is published; the next push, or `gitdata run`, asks again."""
     from gitdata.automation import runner
     from gitdata.automation.jobs import Spool
 

@@ -78,6 +78,9 @@ def ssh_server(folder: Path, home: Path, *, sftp: str | None = "internal-sftp") 
     pytest.importorskip("dvc_ssh", reason="gitdata[ssh] is not installed")
     folder.mkdir(parents=True, exist_ok=True)
     (home / ".ssh").mkdir(exist_ok=True, mode=0o700)
+    names = home / ".ssh" / "config"
+    names.touch()
+    before = names.read_bytes()
     if os.geteuid() == 0:
         PRIVILEGE_SEPARATION.mkdir(exist_ok=True, mode=0o755)
     with free_port() as port:
@@ -97,6 +100,7 @@ def ssh_server(folder: Path, home: Path, *, sftp: str | None = "internal-sftp") 
     finally:
         process.terminate()
         process.wait()
+        names.write_bytes(before)  # nobody is to be led to a server that is gone
 
 
 def _greets(port: int) -> bool:

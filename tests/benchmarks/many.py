@@ -29,7 +29,8 @@ IDENTITY = {
 }
 UNION = (
     "from gitdata.repo import Repo; from gitdata.commands.rowsource import RowSource; r = Repo(); "
-    f"c = r.snapshot().chain('{thousands.DATASET}'); RowSource(r, ('x',), ('y',)).rows(c.ordered(c.live), 'train')"
+    f"c = r.snapshot().chain('{thousands.DATASET}'); s = RowSource(r, ('x',), ('y',)); "
+    "s.rows(s.parts(c, c.live, 'train'))"
 )
 READING = {
     "status": [*GITDATA, "status"],

@@ -366,7 +366,7 @@ def test_of_many_blobs_a_server_is_asked_by_folders(
 
     based.gitdata("push")
     held = [Blob(path.parent.name + path.name, path.stat().st_size) for path in world.server.store.rglob("*/??/*")]
-    assert len(held) == 3
+    assert len(held) == 4
     asked: list[Blob] = []
     size = _Cloud.size
     monkeypatch.setattr(_Cloud, "size", lambda self, blob: (asked.append(blob), size(self, blob))[1])

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from pyarrow import feather, parquet
 from world import World
@@ -29,6 +29,8 @@ def read(path: Path, content: str) -> np.ndarray:  # type: ignore[type-arg]
 
 
 @given(CELLS, BESIDE)
+@example([2**53], None)
+@example([2**53, 2**63], None)
 def test_integers_are_kept_or_refused(
     tmp_path_factory: pytest.TempPathFactory, numbers: list[int], beside: str | None
 ) -> None:

@@ -40,8 +40,9 @@ def settle(column: NDArray[Any], written: Sequence[Written], name: str, path: Pa
 
     Raises Mendable naming the row where neither holds it.
     """
-    if all(isinstance(value, int) and 0 <= value < 2**64 for value in written):
-        return np.array(written, np.uint64)
+    integers = [value for value in written if isinstance(value, int) and 0 <= value < 2**64]
+    if len(integers) == len(written) and max(integers, default=0) > EXACT:
+        return np.array(integers, np.uint64)
     for row in np.flatnonzero(np.abs(column) >= EXACT).tolist():
         value, found = written[row], float(column[row])
         if isinstance(value, int) and value != found:

@@ -22,10 +22,25 @@ ABSOLUTE = 1e-6
 
 
 class Trial:
-    """A process that waits for a package to measure."""
+    """A process that waits for a package to measure; whoever loses the race for the ledger asks another one again."""
 
-    def __init__(self, process: subprocess.Popen[bytes], errors: IO[bytes]) -> None:
-        self._process, self._errors = process, errors
+    def __init__(self, compile_cache: Path | None, errors: IO[bytes]) -> None:
+        self._command = [sys.executable, "-P", "-m", "gitdata.training.trial", str(compile_cache or "")]
+        self._errors, self._was_asked = errors, False
+        self._process = self._started()
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        pipe = subprocess.PIPE
+        environment = scrubbed_environment({})
+        return subprocess.Popen(self._command, stdin=pipe, stdout=pipe, stderr=self._errors, env=environment)
+
+    def end(self) -> None:
+        """End the process, whatever it is at."""
+        self._process.kill()
+        for stream in (self._process.stdin, self._process.stdout):
+            with suppress(BrokenPipeError):
+                stream.close()  # type: ignore[union-attr]  # both are pipes
+        self._process.wait()
 
     def require(
         self, model: str, declaration: str, files: Mapping[str, bytes], rows: AnyColumns, metrics: Mapping[str, Any]
@@ -34,6 +49,10 @@ class Trial:
 
         `declaration`: the text of the model file.
         """
+        if self._was_asked:
+            self.end()
+            self._process = self._started()
+        self._was_asked = True
         try:
             found = self._measure(model, declaration, files, rows)
         except (EOFError, BrokenPipeError) as error:
@@ -74,19 +93,12 @@ class Trial:
 @contextmanager
 def waiting_trial(compile_cache: Path | None) -> Iterator[Trial]:
     """A trial that is being prepared beside what this process does; it ends with the block."""
-    command = [sys.executable, "-P", "-m", "gitdata.training.trial", str(compile_cache or "")]
     with tempfile.TemporaryFile() as errors:
-        process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env=scrubbed_environment({})
-        )
+        trial = Trial(compile_cache, errors)
         try:
-            yield Trial(process, errors)
+            yield trial
         finally:
-            process.kill()
-            for stream in (process.stdin, process.stdout):
-                with suppress(BrokenPipeError):
-                    stream.close()  # type: ignore[union-attr]  # both are pipes
-            process.wait()
+            trial.end()
 
 
 def first_difference(recorded: Any, found: Any, name: str = "metrics") -> str | None:

@@ -116,6 +116,8 @@ def _plan_of(document: Any, preprocessing: Preprocessing) -> Plan:
     for place in [place for place, layer in enumerate(widths) if isinstance(layer, dict)][-1:]:
         widths[place] = {"dense": "outputs"}
     inputs = tuple(field.as_input for field in preprocessing.inputs)
+    if len(inputs) == 1 and len(inputs[0].shape) > 1:
+        widths.insert(0, "flatten")
     outputs = tuple(plans.Output(field.name, field.width) for field in preprocessing.outputs)
     return Plan(inputs, outputs, notation.read(widths, {}))
 

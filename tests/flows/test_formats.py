@@ -104,7 +104,8 @@ def pictures(folder: Path, start: int, *, table: bool) -> Path:
 
 def test_pictures_in_folders_and_with_a_table_are_one_dataset(world: World) -> None:
     clone, incoming = world.clone, world.root / "incoming"
-    clone.declare("m", MODEL.format(dataset="pics", output="label", loss="cross_entropy"))
+    network = MODEL.replace("layers = [", 'layers = ["flatten", ')
+    clone.declare("m", network.format(dataset="pics", output="label", loss="cross_entropy"))
     first = pictures(incoming / "first", 0, table=False)
     made = clone.gitdata("add", "pics", first, "--test", "0.3", "--outputs", "label", "-m", "first", "--json").records[
         0

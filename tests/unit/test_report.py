@@ -13,8 +13,8 @@ from gitdata.report.extensions import extension_text, log_graph, purge_lines, re
 
 EXTENSION: dict[str, Any] = {
     "committed": True, "compared_by": [], "compared_over_all": 0, "dataset": "d", "deduplicated": False, "grown": None,
-    "known_rows": 0, "leaks": {}, "misfits": [], "overwrites": [], "parents": [], "pointer": "p", "reordered": [], "replaces": [],
-    "retracted": [], "rows": {"train": 3}, "seen_by": [], "version": "1.0.0",
+    "known_rows": 0, "leaks": {}, "misfits": [], "overwrites": [], "parents": [], "pointer": "p", "replaces": [],
+    "reordered": [], "retracted": [], "rows": {"train": 3}, "seen_by": [], "version": "1.0.0",
 }  # fmt: skip
 
 

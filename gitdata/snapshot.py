@@ -31,6 +31,7 @@ _POINTER_PATH = re.compile(r"datasets/(?P<dataset>.+)/(?P<stem>[^/]+)\.dvc")
 _EXTENSION_PATH = re.compile(rf"datasets/.+/(?:{pointer.STEM.pattern})\.dvc")
 _RETRACTION_PATH = re.compile(r"datasets/(?P<dataset>[^/]+)/retracted/(?P<id>[0-9a-f]{64})\.json")
 _DECLARATION_PATH = re.compile(r"models/(?P<model>[^/]+)\.toml")
+_SOURCE_PATH = re.compile(r"models/(?P<file>[^/]+\.py)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +147,8 @@ def _chain(dataset: str, known: dict[str, Extension], retracted: frozenset[str],
 def declarations_of(files: Mapping[str, bytes]) -> dict[str, str]:
     """The text of every declared model among files, with those that it extends."""
     own = {m["model"]: _text(content) for path, content in files.items() if (m := _DECLARATION_PATH.fullmatch(path))}
-    return {model: joined(model, own) for model in sorted(own)}
+    sources = {m["file"]: _text(content) for path, content in files.items() if (m := _SOURCE_PATH.fullmatch(path))}
+    return {model: joined(model, own, sources) for model in sorted(own)}
 
 
 def is_pointer(path: str) -> bool:
@@ -255,9 +257,9 @@ def ledger_of(model: str, files: Mapping[str, bytes]) -> Ledger:
 
 
 def work_tree_paths(top: Path) -> list[str]:
-    """Pointers, retractions and declarations in a work tree. Raises DataUnavailable for a link."""
+    """Pointers, retractions, declarations and Python beside them in a work tree. Raises DataUnavailable for a link."""
     paths: list[str] = []
-    for room, suffixes in ((DATASETS, (".dvc", ".json")), (MODELS, (".toml",))):
+    for room, suffixes in ((DATASETS, (".dvc", ".json")), (MODELS, (".toml", ".py"))):
         for folder, names in scan(top / room, top):
             paths += [f"{folder}/{name}" for name in names if name.endswith(suffixes)]
     return paths

@@ -12,10 +12,12 @@ import json
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from gitdata import durable
 from gitdata.canonical import readable_json
+from gitdata.commands.lenders import lenders
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.rowsource import AnyColumns, RowSource, schema_of
 from gitdata.commands.situation import declared, default_revision, live_of
@@ -32,6 +34,7 @@ from gitdata.snapshot import Snapshot
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from gitdata.training.borrowing import Lenders
     from gitdata.training.check import Examination, Facts, Finding
     from gitdata.training.declaration import Declaration
     from gitdata.training.preprocessing import Preprocessing
@@ -51,7 +54,8 @@ def check(repo: Repo, model: str, *, quick: bool = False, say: Say = silent) -> 
     snapshot = repo.snapshot(default_revision(repo, model)) if repo.is_bare else repo.work_tree_snapshot()
     text = snapshot.declaration(model)
     declaration = parse(text, model)
-    chain, live = live_of(repo, snapshot, declared(repo, model, text))
+    wanted = declared(repo, model, text)
+    chain, live = live_of(repo, snapshot, wanted)
     source = RowSource(repo, tuple(declaration.data.inputs or ()), tuple(declaration.data.outputs), say)
     fields = fields_of(repo, chain, live)
     parts = {split: source.parts(chain, live, split) for split in SPLITS}
@@ -60,7 +64,9 @@ def check(repo: Repo, model: str, *, quick: bool = False, say: Say = silent) -> 
     if not quick:
         fields = _measured(source, parts["train"], fields, declaration)
         tests = _measured(source, parts["test"], fields, declaration) if rows["test"] else {}
-    found = examine(declaration, fields.values(), tests=tests, rows=rows, memory=memory())
+    others = partial(repo.ledger, commit=repo.ledger_commit())
+    lent = lenders(repo, model, wanted.borrows, snapshot, others, say)
+    found = examine(declaration, fields.values(), tests=tests, rows=rows, memory=memory(), lenders=lent)
     news = [] if quick or found.errors else _news(repo, model, declaration, chain, source, live, say)
     return _records(model, declaration, chain, live, rows, found, [*found.findings, *news], quick=quick)
 
@@ -94,22 +100,22 @@ def memory() -> int | None:
 # --- before a training -----------------------------------------------------------------------------------------
 
 
-def require_fit(task: Task, view: View) -> None:
+def require_fit(task: Task, view: View, lenders: Lenders) -> None:
     """Raises Mendable where declaration and schema do not go together; costs nothing."""
     from gitdata.training.check import examine
 
     fields = fields_of(task.repo, view.chain, view.situation.live)
-    _require(task, examine(task.declaration, fields.values(), memory=memory()))
+    _require(task, examine(task.declaration, fields.values(), memory=memory(), lenders=lenders))
 
 
-def require_rows(task: Task, view: View, columns: Mapping[str, NDArray[Any]]) -> None:
+def require_rows(task: Task, view: View, columns: Mapping[str, NDArray[Any]], lenders: Lenders) -> None:
     """The same, with what these rows hold, in memory or in blocks; warnings are said."""
     from gitdata.training.blocks import blocks_of
     from gitdata.training.check import examine, measure
 
     fields = fields_of(task.repo, view.chain, view.situation.live)
     fields = measure(fields, task.declaration.data, blocks_of(columns))
-    found = examine(task.declaration, fields.values(), memory=memory())
+    found = examine(task.declaration, fields.values(), memory=memory(), lenders=lenders)
     _require(task, found)
     for finding in found.warnings:
         task.say(f"Warning: {finding.text}. {finding.remedy}")
@@ -117,9 +123,9 @@ def require_rows(task: Task, view: View, columns: Mapping[str, NDArray[Any]]) ->
 
 def say_outside(task: Task, preprocessing: Preprocessing, columns: Mapping[str, NDArray[Any]]) -> None:
     """Say what rows hold that is far from what a version was fitted to; of rows in blocks the first are looked at."""
-    from gitdata.training.blocks import blocks_of
+    from gitdata.training.blocks import blocks_of, rows_of
 
-    for found in preprocessing.outside(next(blocks_of(columns), {})) if columns else ():
+    for found in preprocessing.outside(next(blocks_of(columns))) if rows_of(columns) else ():
         task.say(f"Warning: {found.sentence}.")
 
 
@@ -209,6 +215,7 @@ def _news(
 ) -> list[Finding]:
     """What the unseen rows hold that is far from what the champion was fitted to; none without a champion to go on."""
     from gitdata.training.check import Finding
+    from gitdata.training.contents import preprocessing_of
 
     ledger = repo.ledger(model, repo.ledger_commit())
     champion = ledger.entries[ledger.champion] if ledger.champion else None
@@ -218,7 +225,7 @@ def _news(
     if not parts:
         return []
     try:
-        fitted = _preprocessing(package_files(repo, champion, say))
+        fitted = preprocessing_of(package_files(repo, champion, say))
     except GitdataError as error:
         say(f"What {model}@{champion.number} was fitted to is not known: {error.message}")
         return []
@@ -228,17 +235,6 @@ def _news(
         for columns in _blocks(source, parts)
         for found in fitted.outside(columns)
     ]
-
-
-def _preprocessing(files: Mapping[str, bytes]) -> Preprocessing:
-    """What a package was fitted to, without its network. Raises DataUnavailable where it is damaged."""
-    from gitdata.errors import DataUnavailable
-    from gitdata.training.preprocessing import Preprocessing
-
-    try:
-        return Preprocessing.from_json(json.loads(files["preprocessing.json"]))
-    except (KeyError, ValueError) as error:
-        raise DataUnavailable(f"The package is damaged: {error}.", "Fetch it again, or use another version.") from error
 
 
 # --- telling -----------------------------------------------------------------------------------------------------

@@ -8,12 +8,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from gitdata.commands.engine import prepare_training
 from gitdata.commands.judge import Judge, rounded, rounded_all
 from gitdata.commands.models import version
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.rowsource import AnyColumns, RowSource, count, select
 from gitdata.commands.situation import declared, default_revision, live_of
-from gitdata.commands.train import prepare_training
 from gitdata.data.ledger import Entry, Ledger
 from gitdata.data.pointer import Extension
 from gitdata.errors import Mendable
@@ -120,7 +120,7 @@ def _examination(repo: Repo, model: str, on: str | None, say: Say) -> _Examinati
         raise Mendable(
             f"There are no test rows in {on or declaration.data.dataset}.", "Add some: `gitdata extend … --test FILE`."
         )
-    prepare_training()
+    prepare_training(repo)
     source = RowSource(repo, tuple(declaration.data.inputs or ()), tuple(declaration.data.outputs), say)
     rows = source.rows(source.parts(chain, live, "test"))
     return _Examination(Judge(source, declaration, {}), declaration, extensions, rows, source.digests(rows))

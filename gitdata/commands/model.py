@@ -7,11 +7,11 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.dataset import Dataset, dataset
+from gitdata.commands.engine import prepare_training
 from gitdata.commands.lineage import lineage
 from gitdata.commands.models import version
 from gitdata.commands.records import Say, silent
 from gitdata.commands.situation import declared
-from gitdata.commands.train import prepare_training
 from gitdata.commands.transfer import package_files
 from gitdata.data.ledger import Entry, Ledger
 from gitdata.errors import Mendable
@@ -70,7 +70,7 @@ class Model:
     @cached_property
     def _package(self) -> Package:
         files = package_files(self._repo, self._entry, self._say)
-        prepare_training()
+        prepare_training(self._repo)
         from gitdata.training.package import decode
 
         return decode(files)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from gitdata.commands.engine import prepare_training
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.transfer import package_files
 from gitdata.data.ledger import Entry, Ledger
@@ -53,15 +54,13 @@ def version(repo: Repo, reference: str, say: Say = silent) -> tuple[Ledger, Entr
 
 def predict(repo: Repo, reference: str, source: Path, target: Path, say: Say = silent) -> Record:
     """Write a model's predictions for the rows of a file, in order, one column per output, in original units."""
-    from gitdata.commands.train import compile_cache
     from gitdata.data import formats
     from gitdata.data.formats import csvfile
-    from gitdata.training.environment import prepare
 
     ledger, entry = version(repo, reference, say)
     columns = formats.read(source)
     _require_target(repo, source, target)
-    prepare(compile_cache())
+    prepare_training(repo)
     from gitdata.training import package
 
     opened = package.decode(package_files(repo, entry, say))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 
 from gitdata.commands.models import ledger_named, selected, taints, version_record
 from gitdata.commands.publish import Change, champion_file, publish, verdict_file
@@ -157,7 +158,8 @@ def _answer(repo: Repo, after: Ledger, word: _Word, *, went_back: bool) -> tuple
         wanted = declared(repo, after.model, repo.snapshot().declaration(after.model))
         snapshot = repo.snapshot(deployment_tip(repo, wanted.branch) or "HEAD")
         wanted = declared(repo, after.model, snapshot.declaration(after.model))
-        key = situation_of(repo, snapshot, wanted, after, may_move_champion=True).attempt
+        ledgers = partial(repo.ledger, commit=repo.ledger_commit())
+        key = situation_of(repo, snapshot, wanted, after, ledgers, may_move_champion=True).attempt
     except GitdataError:
         return word.changed  # a person's word needs neither the data here nor a valid declaration
     attempts = tuple(dict.fromkeys((*last.verdict.attempts, key)))

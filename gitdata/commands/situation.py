@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 
 from gitdata import durable
@@ -20,16 +21,19 @@ from gitdata.errors import GitdataError, Mendable, as_gitdata_error
 from gitdata.repo import Repo
 from gitdata.snapshot import Snapshot
 
+Ledgers = Callable[[str], Ledger]  # by model
+
 
 @dataclass(frozen=True, slots=True)
 class Declared:
-    """What is needed of a declaration to say what is pending."""
+    """What is needed of a declaration to say what is pending. `borrows`: versions that its network has layers of."""
 
     dataset: str
     version: str | None
     branch: str
     restore: str
     declaration: str
+    borrows: tuple[str, ...] = ()
 
 
 def declared(repo: Repo, model: str, text: str) -> Declared:
@@ -40,9 +44,11 @@ def declared(repo: Repo, model: str, text: str) -> Declared:
     name = hashlib.sha256(key).hexdigest()
     kept = repo.state / "declarations" / f"{name}.json"
     try:
-        return Declared(**json.loads(kept.read_bytes()))
+        found = json.loads(kept.read_bytes())
+        return Declared(**found | {"borrows": tuple(found.get("borrows", ()))})
     except (OSError, ValueError, TypeError):
         pass
+    from gitdata.training.borrowing import borrowed
     from gitdata.training.declaration import parse
 
     declaration = parse(text, model)
@@ -52,6 +58,7 @@ def declared(repo: Repo, model: str, text: str) -> Declared:
         branch=declaration.deployment.branch,
         restore=declaration.restore_digest,
         declaration=declaration.digest,
+        borrows=borrowed(declaration.network),
     )
     durable.write(kept, readable_json(asdict(found)))
     return found
@@ -67,9 +74,9 @@ def live_of(repo: Repo, snapshot: Snapshot, wanted: Declared) -> tuple[Chain, fr
 
 
 def situation_of(
-    repo: Repo, snapshot: Snapshot, wanted: Declared, ledger: Ledger, *, may_move_champion: bool
+    repo: Repo, snapshot: Snapshot, wanted: Declared, ledger: Ledger, others: Ledgers, *, may_move_champion: bool
 ) -> Situation:
-    """What the rule looks at."""
+    """What the rule looks at; `others`: the ledgers of models that are borrowed of."""
     chain, live = live_of(repo, snapshot, wanted)
     return Situation(
         ledger=ledger,
@@ -79,7 +86,20 @@ def situation_of(
         restore=wanted.restore,
         declaration=wanted.declaration,
         may_move_champion=may_move_champion,
+        borrowed=_seen_by_lenders(wanted, others) & live_anywhere(repo, snapshot) if wanted.borrows else frozenset(),
     )
+
+
+def live_anywhere(repo: Repo, snapshot: Snapshot) -> frozenset[str]:
+    """What is live of any dataset."""
+    return frozenset().union(*(repo.live(chain) for chain in snapshot.chains.values()))
+
+
+def _seen_by_lenders(wanted: Declared, others: Ledgers) -> frozenset[str]:
+    """What the versions that a network borrows of have seen; of one that does not exist nothing."""
+    named = (reference.split("@") for reference in wanted.borrows)
+    found = [(ledger, ledger.numbered(int(number))) for model, number in named if (ledger := others(model))]
+    return frozenset().union(*(ledger.seen(entry.id) for ledger, entry in found if entry))
 
 
 def tested_digest(chain: Chain, live: frozenset[str]) -> str | None:
@@ -152,14 +172,14 @@ def default_revision(repo: Repo, model: str) -> str:
 def pending(repo: Repo, models: list[str], snapshot: Snapshot, ledger_commit: str | None) -> list[Record]:
     """One record per model: what of live its champion has not seen, what taints it, and what would be done."""
     ledgers = repo.ledgers(ledger_commit)
-    return [_pending(repo, model, snapshot, ledgers.get(model, Ledger(model))) for model in models]
+    return [_pending(repo, model, snapshot, lambda name: ledgers.get(name, Ledger(name))) for model in models]
 
 
-def _pending(repo: Repo, model: str, snapshot: Snapshot, ledger: Ledger) -> Record:
-    wanted = declared(repo, model, snapshot.declaration(model))
+def _pending(repo: Repo, model: str, snapshot: Snapshot, others: Ledgers) -> Record:
+    ledger, wanted = others(model), declared(repo, model, snapshot.declaration(model))
     tip = repo.deployment_tip(wanted.branch)
     may_move = tip is not None and (snapshot.commit is None or snapshot.commit == tip)
-    situation = situation_of(repo, snapshot, wanted, ledger, may_move_champion=may_move)
+    situation = situation_of(repo, snapshot, wanted, ledger, others, may_move_champion=may_move)
     decision = decide(situation)
     chain = snapshot.chain(wanted.dataset)
     champion = ledger.entries[ledger.champion] if ledger.champion else None
@@ -196,7 +216,7 @@ def sentence(decision: Decision, chain: Chain, ledger: Ledger) -> str:
     if decision.action == "gate":
         assert decision.candidate is not None
         return f"Version {ledger.entries[decision.candidate].number} is tested as it is: {decision.reason}."
-    unseen = ", ".join(labels(chain, decision.unseen))
+    unseen = ", ".join(labels(chain, decision.unseen & chain.extensions.keys()))
     if decision.restored is None:
         return f"Training from scratch on {unseen}."
     return f"Restoring version {ledger.entries[decision.restored].number}; training on what it has not seen: {unseen}."

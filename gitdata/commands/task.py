@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
+from gitdata.commands.lenders import lenders
 from gitdata.commands.records import Say
 from gitdata.commands.rowsource import RowSource
 from gitdata.commands.situation import Declared, live_of, situation_of
@@ -15,6 +18,7 @@ from gitdata.repo import Repo
 from gitdata.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from gitdata.training.borrowing import Lender
     from gitdata.training.declaration import Declaration
 
 
@@ -62,11 +66,17 @@ class Task:
         same = snapshot.declarations.get(self.model) == self.snapshot.declarations[self.model]
         return self._view(snapshot if same else self.snapshot, ledger_commit, may_move=same)
 
+    def lenders(self, ledger_commit: str | None) -> Mapping[str, Lender]:
+        """The versions that the network borrows of, by name. Raises Mendable where they do not serve."""
+        others = partial(self.repo.ledger, commit=ledger_commit)
+        return lenders(self.repo, self.model, self.wanted.borrows, self.snapshot, others, self.say)
+
     def _view(self, snapshot: Snapshot, ledger_commit: str | None, *, may_move: bool) -> View:
         chain, _ = live_of(self.repo, snapshot, self.wanted)
         ledger = self.repo.ledger(self.model, ledger_commit)
         may_move = may_move and not self.experiment
-        return View(situation_of(self.repo, snapshot, self.wanted, ledger, may_move_champion=may_move), chain)
+        others = partial(self.repo.ledger, commit=ledger_commit)
+        return View(situation_of(self.repo, snapshot, self.wanted, ledger, others, may_move_champion=may_move), chain)
 
     def _is_behind(self, tip: str) -> bool:
         """Whether our commit is an ancestor of `tip`; of a tip that is not in this clone nobody knows."""

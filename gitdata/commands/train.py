@@ -6,12 +6,11 @@ ledger or the data moved on meanwhile, the gate runs again on what is there then
 
 from __future__ import annotations
 
-import os
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from gitdata.commands.check import require_fit, require_rows, say_outside
+from gitdata.commands.engine import allows_python, compile_cache, prepare_training
 from gitdata.commands.judge import Judge, rounded_all
 from gitdata.commands.origin import Origins
 from gitdata.commands.recording import Fresh, describe, record_fall_back, record_verdict, record_version
@@ -30,6 +29,7 @@ from gitdata.repo import Repo
 from gitdata.storage.cache import Blob, directory_object
 
 if TYPE_CHECKING:
+    from gitdata.training.borrowing import Lenders
     from gitdata.training.methods import Outcome, TrainingData
     from gitdata.training.package import Package
 
@@ -51,23 +51,25 @@ class Options:
 def train(repo: Repo, model: str, options: Options, say: Say = silent, tell: Tell | None = None) -> Record:
     """Do what the rule says for a model; the record says what came of it. `tell` is handed one for every epoch."""
     task = _prepare(repo, model, options, say)
-    view = task.view(repo.fetch_ledger())
+    ledger_commit = repo.fetch_ledger()
+    view = task.view(ledger_commit)
     decision = choice.decide(view.situation, force=options.force)
     say(sentence(decision, view.chain, view.situation.ledger))
     if decision.action == "nothing" or options.dry_run:
         return describe(task, decision, None)
     if decision.action == "fall back":
         return record_fall_back(task, view, decision)
+    lent = task.lenders(ledger_commit) if decision.candidate is None else {}
     if decision.candidate is None:
-        require_fit(task, view)
+        require_fit(task, view, lent)
     judge = Judge(task.source, task.declaration, {})
     if decision.candidate is not None:
-        prepare_training()
+        prepare_training(repo)
         return record_verdict(task, view, decision, judge)
-    with waiting_trial(compile_cache()) as trial:
-        prepare_training()
+    with waiting_trial(compile_cache(), python=allows_python(repo)) as trial:
+        prepare_training(repo)
         judge.require(view)
-        outcome = _climb(task, view, decision, judge, options.methods, tell)
+        outcome = _climb(task, view, decision, judge, lent, options.methods, tell)
         version, files = _store(task, decision, outcome)
         record = record_version(task, view, decision, judge, Fresh(version, outcome.package, files, trial))
     forget(repo, model)
@@ -95,28 +97,13 @@ def _prepare(repo: Repo, model: str, options: Options, say: Say) -> Task:
     return Task(repo, model, snapshot, wanted, text, declaration, source, say, experiment, options.force)
 
 
-def prepare_training() -> None:
-    """Set JAX up; before anything imports it."""
-    from gitdata.training.environment import prepare
-
-    prepare(compile_cache())
-
-
-def compile_cache() -> Path | None:
-    """Where compiled programs are kept for this user; `GITDATA_COMPILE_CACHE` moves it, empty turns it off."""
-    chosen = os.environ.get("GITDATA_COMPILE_CACHE")
-    if chosen is not None:
-        return Path(chosen) if chosen else None
-    root = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(root) / "gitdata" / "compiled"
-
-
 # --- training ------------------------------------------------------------------------------------------------
 
 
 def _climb(
-    task: Task, view: View, decision: Decision, judge: Judge, methods: tuple[str, ...] | None, tell: Tell | None
-) -> Outcome:
+    task: Task, view: View, decision: Decision, judge: Judge, lent: Lenders, methods: tuple[str, ...] | None,
+    tell: Tell | None,
+) -> Outcome:  # fmt: skip
     from gitdata.training.methods import climb
 
     ledger = view.situation.ledger
@@ -125,11 +112,11 @@ def _climb(
     champion = judge.package(ledger.entries[ledger.champion]) if ledger.champion and restored else None
     data = _training_data(task, view, decision, strict=set(methods) == {"finetune"})
     if restored is None:
-        require_rows(task, view, data.whole())
+        require_rows(task, view, data.whole(), lent)
     else:
         say_outside(task, restored.preprocessing, data.unseen())
     looking_on = watch(task, decision, view.situation.live, tell)
-    outcome = climb(task.declaration, data, restored, champion, methods, task.say, looking_on)
+    outcome = climb(task.declaration, data, restored, champion, methods, task.say, looking_on, lent)
     return replace(outcome, package=_remember_rows(task, outcome, restored))
 
 

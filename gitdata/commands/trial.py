@@ -24,9 +24,9 @@ ABSOLUTE = 1e-6
 class Trial:
     """A process that waits for a package to measure; whoever loses the race for the ledger asks another one again."""
 
-    def __init__(self, compile_cache: Path | None, errors: IO[bytes]) -> None:
+    def __init__(self, compile_cache: Path | None, errors: IO[bytes], *, python: bool = False) -> None:
         self._command = [sys.executable, "-P", "-m", "gitdata.training.trial", str(compile_cache or "")]
-        self._errors, self._was_asked = errors, False
+        self._errors, self._was_asked, self._python = errors, False, python
         self._process = self._started()
 
     def _started(self) -> subprocess.Popen[bytes]:
@@ -76,6 +76,7 @@ class Trial:
             "declaration": declaration,
             "model": model,
             "names": list(rows),
+            "python": self._python,
             "sizes": sizes_of(rows) if rows else (),
         }
         wire.send(to, about, {name: np.frombuffer(content, np.uint8) for name, content in files.items()})
@@ -91,10 +92,13 @@ class Trial:
 
 
 @contextmanager
-def waiting_trial(compile_cache: Path | None) -> Iterator[Trial]:
-    """A trial that is being prepared beside what this process does; it ends with the block."""
+def waiting_trial(compile_cache: Path | None, *, python: bool = False) -> Iterator[Trial]:
+    """A trial that is being prepared beside what this process does; it ends with the block.
+
+    `python`: Python of model files may run there.
+    """
     with tempfile.TemporaryFile() as errors:
-        trial = Trial(compile_cache, errors)
+        trial = Trial(compile_cache, errors, python=python)
         try:
             yield trial
         finally:

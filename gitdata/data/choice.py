@@ -27,7 +27,8 @@ class Situation:
     `live` holds the ids of the live extensions, `train_rows` the number of train rows of each; `tested` is the
     digest of today's test rows (None: there are none). `restore` and `declaration` are the declared digests.
     `may_move_champion`: this is the tip of the deployment branch as the git remote has it. `trainable` are the live
-    extensions with train rows: the others shape no weights and are never in `added`.
+    extensions with train rows: the others shape no weights and are never in `added`. `borrowed`: what the versions
+    that layers are borrowed of have seen, of whatever dataset, where it is live there: it counts as trained on.
     """
 
     ledger: Ledger
@@ -37,16 +38,22 @@ class Situation:
     restore: str
     declaration: str
     may_move_champion: bool
+    borrowed: frozenset[str] = frozenset()
     trainable: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
         trainable = frozenset(id for id in self.live if self.train_rows.get(id, 0) > 0)
-        object.__setattr__(self, "trainable", trainable)
+        object.__setattr__(self, "trainable", trainable | self.borrowed)
+
+    @property
+    def valid(self) -> frozenset[str]:
+        """What a version may have seen."""
+        return self.live | self.borrowed
 
     @property
     def attempt(self) -> str:
         """The key of the question that this situation poses."""
-        return attempt_key(self.live, self.declaration, baseline_of(self), self.may_move_champion)
+        return attempt_key(self.valid, self.declaration, baseline_of(self), self.may_move_champion)
 
     def covered_rows(self, entry: Entry) -> int:
         return sum(self.train_rows.get(id, 0) for id in self.ledger.seen(entry.id))
@@ -125,7 +132,7 @@ def unseen_of(situation: Situation) -> frozenset[str]:
 
 def tainted_of(situation: Situation) -> frozenset[str]:
     """seen(champion) − live: what shaped the champion and is no longer live."""
-    return situation.ledger.seen(situation.ledger.champion) - situation.live
+    return situation.ledger.seen(situation.ledger.champion) - situation.valid
 
 
 def eligible(situation: Situation) -> tuple[Entry, ...]:
@@ -135,7 +142,7 @@ def eligible(situation: Situation) -> tuple[Entry, ...]:
         for entry in situation.ledger.youngest_first
         if entry.verdict.promoted
         and entry.verdict.outcome not in SETTLED_BY_A_PERSON
-        and situation.ledger.seen(entry.id) <= situation.live
+        and situation.ledger.seen(entry.id) <= situation.valid
     )
 
 
@@ -160,7 +167,7 @@ def version_to_restore(situation: Situation) -> Entry | None:
         if entry.verdict.outcome not in _NOT_RESTORED
         and not is_disowned(ledger, entry.id)
         and entry.version.restore == situation.restore
-        and ledger.seen(entry.id) <= situation.live
+        and ledger.seen(entry.id) <= situation.valid
     ]
 
     def preference(entry: Entry) -> tuple[int, bool, int, str]:
@@ -202,8 +209,8 @@ def still_holds(situation: Situation, parent: str | None, seen: Iterable[str]) -
     that a person rejected or rolled back meanwhile: it becomes an experiment.
     """
     ledger, seen = situation.ledger, frozenset(seen)
-    champion_seen = ledger.seen(ledger.champion) & situation.live
-    return seen <= situation.live and champion_seen <= seen and not is_disowned(ledger, parent)
+    champion_seen = ledger.seen(ledger.champion) & situation.valid
+    return seen <= situation.valid and champion_seen <= seen and not is_disowned(ledger, parent)
 
 
 def settle(

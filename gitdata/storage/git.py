@@ -21,6 +21,7 @@ from gitdata.storage.process import GitFailed, run_git, scrubbed_environment
 # The ledger is to survive a power cut: git flushes neither loose objects nor refs unless it is told to.
 _DURABLE = ("-c", "core.fsync=all")
 READ = (".dvc", ".json", ".toml", ".verdict")
+_PYTHON = re.compile(r"models/[^/]+\.py")  # beside the model files that name it
 LARGEST = 4 * 1024 * 1024  # bytes
 _PATIENT = ("-c", "core.filesRefLockTimeout=5000")  # milliseconds
 FALLBACK_IDENTITY = {"NAME": "gitdata", "EMAIL": "gitdata@localhost"}
@@ -416,7 +417,7 @@ class Git:
 
 def is_read(path: str) -> bool:
     """Whether a file below datasets/ or models/ is of a kind that gitdata reads."""
-    return path.endswith(READ) or path.endswith("/champion")
+    return path.endswith(READ) or path.endswith("/champion") or _PYTHON.fullmatch(path) is not None
 
 
 def _tree_entry(line: bytes) -> TreeEntry:

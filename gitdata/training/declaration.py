@@ -34,7 +34,7 @@ from gitdata.training.settings import (
     Table,
     Training,
 )
-from gitdata.training.variants import merged
+from gitdata.training.variants import merged, with_sources
 
 __all__ = [
     "METHODS", "Data", "Declaration", "Deployment", "Loss", "Method", "Network", "Optimizer", "Retraining", "Schedule",
@@ -198,6 +198,8 @@ def parse(text: str, name: str) -> Declaration:
     if not re.fullmatch(_NAME, name):
         raise Mendable(f"'{name}' is no name for a model.", "Use letters, digits, '.', '_' and '-'.")
     tables = _floats(merged(name, text, _tables))
+    if "network" in tables:
+        tables["network"] = with_sources(tables["network"], text, where)
     if "name" in tables:
         raise Mendable(f"{where}: 'name' is not a table.", "A model is called as its file is.")
     try:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -24,11 +25,12 @@ from numpy.typing import NDArray
 
 from gitdata.canonical import digest
 from gitdata.errors import Mendable
-from gitdata.training import gate, loop, losses, metrics, network, optimizer, statistics
+from gitdata.training import borrowing, gate, loop, losses, metrics, network, optimizer, statistics
 from gitdata.training.architecture import plan as plans
 from gitdata.training.architecture.layers import Misfit
 from gitdata.training.architecture.plan import Plan
 from gitdata.training.blocks import Blocks, blocks_of, rows_of, sizes_of
+from gitdata.training.borrowing import Lenders
 from gitdata.training.declaration import Declaration, Optimizer, Schedule, check_methods
 from gitdata.training.package import Package
 from gitdata.training.preprocessing import Categorical, Preprocessing
@@ -96,7 +98,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class _Recipe:
-    """How a method trains: settings, steps in all and in an epoch, and what it starts from."""
+    """How a method trains: settings, steps in all and in an epoch, and what it starts from, or borrows of."""
 
     method: str
     optimizer: Optimizer
@@ -105,6 +107,7 @@ class _Recipe:
     steps: int
     epoch: int
     restored: Package | None
+    lenders: Lenders
 
 
 def climb(
@@ -115,11 +118,12 @@ def climb(
     methods: Sequence[str] | None = None,
     progress: Callable[[str], None] | None = None,
     watch: Callable[[Course], loop.Onlookers] | None = None,
+    lenders: Lenders = MappingProxyType({}),
 ) -> Outcome:
     """Try the methods in order until one is within the tolerance of the champion on validation rows, else the best.
 
     Without a version to restore, or where its outputs are of another kind than is declared now, there is one: `union`.
-    `watch` says who looks on at a run.
+    `watch` says who looks on at a run. `lenders`: the versions that the network borrows of.
     """
     say = progress or (lambda message: None)
     check_methods(methods or ())
@@ -134,7 +138,7 @@ def climb(
     tried: list[tuple[Rung, Package, Columns]] = []
     for method in rungs_wanted:
         started = time.perf_counter()
-        recipe = _recipe(method, declaration, data, restored if method != "union" else None)
+        recipe = _recipe(method, declaration, data, restored if method != "union" else None, lenders)
         rows = data.unseen() if method == "finetune" else data.whole()
         if method == "finetune" and not rows_of(rows):
             recipe = replace(recipe, steps=0)  # parallel extensions that were seen brought all of these rows already
@@ -173,7 +177,9 @@ def _goes_on(package: Package, declaration: Declaration) -> bool:
     return kinds == {name: declaration.kind_of(name) for name in declaration.data.outputs}
 
 
-def _recipe(method: str, declaration: Declaration, data: TrainingData, restored: Package | None) -> _Recipe:
+def _recipe(
+    method: str, declaration: Declaration, data: TrainingData, restored: Package | None, lenders: Lenders
+) -> _Recipe:
     """Settings and budget of a method; `manual` retraining has its own, where it goes on from a restored state."""
     training, manual = declaration.training, declaration.retraining
     use_manual = restored is not None and manual.type == "manual"
@@ -188,6 +194,7 @@ def _recipe(method: str, declaration: Declaration, data: TrainingData, restored:
         epochs * epoch,
         epoch,
         restored,
+        lenders,
     )
 
 
@@ -208,9 +215,9 @@ def _train(
         return restored, 0
     if not rows_of(rows):
         raise Mendable("There are no rows to train on.", "Extend the dataset with train rows.")
-    codes = restored.preprocessing if restored else statistics.fit(declaration, rows)
-    plan = restored.plan if restored else _plan_of(declaration, codes)
-    state = _restore(restored, recipe) if restored else loop.start(plan, recipe.optimizer, training.seed)
+    codes = restored.preprocessing if restored else _fitted(declaration, rows, recipe.lenders)
+    plan = restored.plan if restored else _plan_of(declaration, codes, recipe.lenders)
+    state = _restore(restored, recipe) if restored else _start(plan, recipe, training.seed)
     run = loop.Run(
         plan,
         losses.terms(training, plan.outputs),
@@ -297,10 +304,23 @@ def _nobody(course: Course) -> loop.Onlookers:
     return loop.Onlookers()
 
 
-def _plan_of(declaration: Declaration, codes: Preprocessing) -> Plan:
+def _fitted(declaration: Declaration, rows: Columns, lenders: Lenders) -> Preprocessing:
+    return borrowing.coded(statistics.fit(declaration, rows), declaration, lenders)
+
+
+def _start(plan: Plan, recipe: _Recipe, seed: int) -> loop.State:
+    """Fresh weights, those of borrowed parts as their lenders have them."""
+    state = loop.start(plan, recipe.optimizer, seed)
+    if not recipe.lenders:
+        return state
+    own = borrowing.weights(plan.layers, network.named(plan, np.asarray(state.weights)), recipe.lenders)
+    return replace(state, weights=network.vector(plan, own))
+
+
+def _plan_of(declaration: Declaration, codes: Preprocessing, lenders: Lenders) -> Plan:
     """The network for these fields. Raises Mendable where it does not take them."""
     try:
-        return codes.plan(declaration.network)
+        return codes.plan(borrowing.resolved(declaration, lenders).network)
     except Misfit as misfit:
         raise Mendable(f"models/{declaration.name}.toml: {misfit}.", misfit.remedy) from misfit
 

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import singledispatch
 from typing import Any
 
@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from flax import nnx
 
+from gitdata.training import python
 from gitdata.training.architecture import layers as declared
 from gitdata.training.architecture.layers import Layer, Scope, Shape
 
@@ -41,6 +42,7 @@ class Call:
     """One use of a network: the inputs (rows, *shape) by name, and while training what is random and which rows count.
 
     `rows`: shape (rows,), 0 for a row that only fills a batch up. `taken`: how many modules of each kind were used.
+    `label`: what the kinds within a borrowed part begin with.
     """
 
     modules: Mapping[str, Sequence[Any]]
@@ -50,9 +52,11 @@ class Call:
     key: jax.Array | None = None
     rows: jax.Array | None = None
     taken: dict[str, int] = field(default_factory=dict)
+    label: str = ""
 
     def next(self, kind: str) -> Any:
         """The module of the next layer of a kind, in the order of the network."""
+        kind = self.label + kind
         place = self.taken.get(kind, 0)
         self.taken[kind] = place + 1
         return self.modules[kind][place]
@@ -81,6 +85,9 @@ def made(layers: Sequence[Layer], shape: Shape, scope: Scope, rngs: nnx.Rngs) ->
         elif isinstance(layer, declared.Concat | declared.Add | declared.Multiply):
             for branch in layer.branches:
                 yield from made(branch, shape, scope, rngs)
+        elif isinstance(layer, declared.Part):
+            inner = made(layer.part, layer.begins(scope), scope, rngs)
+            yield from ((layer.label + kind, module) for kind, module in inner)
         elif isinstance(layer, declared.Heads):
             for name in scope.outputs:
                 yield from made(layer.heads[name], shape, layer.scope_of(name, scope), rngs)
@@ -142,6 +149,11 @@ def _(layer: declared.Attention, shape: Shape, scope: Scope, rngs: nnx.Rngs) -> 
 @_module.register
 def _(layer: declared.Positions, shape: Shape, scope: Scope, rngs: nnx.Rngs) -> Any:
     return nnx.Embed(*shape, rngs=rngs) if layer.positions == "learned" else None
+
+
+@_module.register
+def _(layer: declared.Python, shape: Shape, scope: Scope, rngs: nnx.Rngs) -> Any:
+    return python.made(layer, shape, rngs)
 
 
 @_module.register
@@ -282,6 +294,20 @@ def _(layer: declared.Input, x: jax.Array, call: Call) -> jax.Array:
     if isinstance(layer.input, str):
         return call.inputs[layer.input]
     return jnp.concatenate([call.inputs[name].reshape(len(x), -1) for name in layer.names], axis=1)
+
+
+@_flow.register
+def _(layer: declared.Part, x: jax.Array, call: Call) -> jax.Array:
+    shape = layer.begins(call.scope)
+    x = jnp.concatenate([call.inputs[name].reshape(len(x), -1) for name in layer.inputs], axis=1).reshape(-1, *shape)
+    inner = replace(call, label=call.label + layer.label, training=call.training and not layer.freeze)
+    made = flow(layer.part, x, inner)
+    return jax.lax.stop_gradient(made) if layer.freeze else made
+
+
+@_flow.register
+def _(layer: declared.Python, x: jax.Array, call: Call) -> jax.Array:
+    return python.called(layer, call.next("python"), x, training=call.training)
 
 
 @_flow.register

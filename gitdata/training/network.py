@@ -1,11 +1,12 @@
 """Networks: Flax NNX modules built from a plan, and their weights as one vector or by name.
 
 A plan is plain data, stored in the package; no code travels. The vector also holds what a network keeps of training
-without learning it, such as running means: `learned` tells the two apart.
+without learning it, such as running means, and what is frozen: `learned` tells these apart.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -23,6 +24,8 @@ from gitdata.training.architecture.layers import Dropout
 from gitdata.training.architecture.notation import every_layer
 from gitdata.training.architecture.plan import Plan
 from gitdata.training.architecture.summary import MOST_WEIGHTS
+
+_FROZEN = re.compile(r"(^|_)frozen\d+_")  # in the names of weights of a frozen part
 
 
 class Network(nnx.Module):
@@ -66,10 +69,11 @@ def _abstract(plan: Plan) -> _Abstract:
         arrays = [part.reshape(shape) for part, shape in zip(parts, shapes.values(), strict=True)]
         return jax.tree.unflatten(structure, arrays)
 
-    parameters = {
+    every = {
         _leaf_name(path)
         for path, _ in jax.tree_util.tree_leaves_with_path(nnx.state(nnx.merge(graph, state), nnx.Param))
     }
+    parameters = {name for name in every if not _FROZEN.search(name)}
     learned = np.repeat([name in parameters for name in shapes], sizes) if parameters != shapes.keys() else None
     return _Abstract(graph, shapes, unravel, learned)
 

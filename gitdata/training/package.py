@@ -2,20 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError
-from safetensors.numpy import load, save
+from safetensors.numpy import save
 
 from gitdata.canonical import readable_json
-from gitdata.errors import DataUnavailable
-from gitdata.training import network
-from gitdata.training.architecture import notation
+from gitdata.training import contents, network
 from gitdata.training.architecture import plan as plans
 from gitdata.training.architecture.layers import Misfit
 from gitdata.training.architecture.plan import Plan
@@ -24,7 +20,6 @@ from gitdata.training.preprocessing import Preprocessing
 
 FORMAT = 2
 TENSORS = ("weights", "state", "trained_rows")
-DOCUMENTS = ("network", "preprocessing", "manifest")
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -66,16 +61,15 @@ def encode(package: Package) -> dict[str, bytes]:
 
 def decode(files: Mapping[str, bytes]) -> Package:
     """The package that files are. Raises DataUnavailable naming the part that is missing, damaged or too new."""
-    documents = {name: _document(files, f"{name}.json") for name in DOCUMENTS}
-    arrays = {name: _tensors(files, f"{name}.safetensors") for name in TENSORS}
-    manifest = documents["manifest"]
+    arrays = {name: contents.tensors(files, f"{name}.safetensors") for name in TENSORS}
+    manifest = contents.document(files, "manifest.json")
     if not isinstance(manifest, dict) or type(manifest.get("format")) is not int:
-        raise _damaged("manifest.json", "it is malformed")
+        raise contents.damaged("manifest.json", "it is malformed")
     if manifest["format"] > FORMAT:
-        raise _damaged("manifest.json", f"it has format {manifest['format']}; update gitdata")
+        raise contents.damaged("manifest.json", f"it has format {manifest['format']}; update gitdata")
+    preprocessing = contents.preprocessing_of(files)
+    plan = contents.plan_of(files, preprocessing)
     try:
-        preprocessing = Preprocessing.from_json(documents["preprocessing"])
-        plan = _plan_of(documents["network"], preprocessing)
         held = sum(array.size for array in arrays["weights"].values())
         if network.weights_of(plan) != held:  # before anything of the declared size is made
             raise ValueError(f"the network has {network.weights_of(plan)} weights, the package holds {held}")
@@ -94,7 +88,7 @@ def decode(files: Mapping[str, bytes]) -> Package:
             np.asarray(arrays["trained_rows"]["digests"], np.uint64),
         )
     except (ValueError, KeyError, TypeError, OverflowError, Misfit) as error:
-        raise _damaged("one of its parts", str(error)) from error
+        raise contents.damaged("one of its parts", str(error)) from error
 
 
 def predict(package: Package, columns: Columns) -> dict[str, NDArray[Any]]:
@@ -106,39 +100,3 @@ def raw_outputs(package: Package, columns: Columns) -> NDArray[np.float32]:
     """The network's own outputs, shape (rows, output width): standardised values, or logits."""
     weights, encode = network.vector(package.plan, package.weights), package.preprocessing.encode_inputs
     return np.concatenate([network.forward(package.plan, weights, encode(block)) for block in blocks_of(columns)])
-
-
-def _plan_of(document: Any, preprocessing: Preprocessing) -> Plan:
-    """The plan of a package; in format 1 it was a list of widths and activations over one line of inputs."""
-    if "input_width" not in document:
-        return plans.from_json(document)
-    widths = [layer if isinstance(layer, str) else {"dense": layer} for layer in document["layers"]]
-    for place in [place for place, layer in enumerate(widths) if isinstance(layer, dict)][-1:]:
-        widths[place] = {"dense": "outputs"}
-    inputs = tuple(field.as_input for field in preprocessing.inputs)
-    if len(inputs) == 1 and len(inputs[0].shape) > 1:
-        widths.insert(0, "flatten")
-    outputs = tuple(plans.Output(field.name, field.width) for field in preprocessing.outputs)
-    return Plan(inputs, outputs, notation.read(widths, {}))
-
-
-def _document(files: Mapping[str, bytes], name: str) -> Any:
-    if name not in files:
-        raise _damaged(name, "it is missing")
-    try:
-        return json.loads(files[name])
-    except (ValueError, RecursionError) as error:
-        raise _damaged(name, "it is no JSON") from error
-
-
-def _tensors(files: Mapping[str, bytes], name: str) -> dict[str, NDArray[Any]]:
-    if name not in files:
-        raise _damaged(name, "it is missing")
-    try:
-        return dict(load(files[name]))
-    except (SafetensorError, ValueError, TypeError, KeyError) as error:
-        raise _damaged(name, f"it holds no tensors ({error})") from error
-
-
-def _damaged(part: str, why: str) -> DataUnavailable:
-    return DataUnavailable(f"The package is damaged: {part}: {why}.", "Fetch it again, or use another version.")

@@ -1,13 +1,15 @@
 """Variants: a model file may extend another one of models/, of the same commit or work tree.
 
-A declaration's *text* is that of its file, followed by those of the files that it extends, each after a line with a
-record separator and its name: characters that no TOML holds.
+A declaration's *text* is that of its file, followed by those of the files that it extends, and of the Python files that
+its layers name (their names after a colon), each after a line with a record separator and its name: characters that no
+TOML holds.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 from gitdata.errors import Mendable
@@ -15,18 +17,24 @@ from gitdata.errors import Mendable
 DEEPEST = 8  # files that extend one another
 
 _SEPARATOR = "\x1e"
+_PYTHON = re.compile(r"""["']?python["']?[ \t]*=[ \t]*["']([A-Za-z0-9][A-Za-z0-9._-]*\.py):""")
 _EXTENDS = re.compile(r"""^[ \t]*["']?extends["']?[ \t]*=[ \t]*["']([^"'\n]+)\.toml["']""", re.MULTILINE)
 
 
-def joined(name: str, files: Mapping[str, str]) -> str:
-    """The text of a declaration: its own file's, and those of the files that it extends, of `files` by model."""
+def joined(name: str, files: Mapping[str, str], sources: Mapping[str, str] = MappingProxyType({})) -> str:
+    """The text of a declaration: its own file's, and those of the files that it extends, of `files` by model.
+
+    `sources`: the text of Python files by name.
+    """
     found, waiting = {name: _plain(files[name])}, [name]
     while waiting and len(found) <= DEEPEST:
         for other in _EXTENDS.findall(found[waiting.pop()]):
             if other in files and other not in found:
                 found[other] = _plain(files[other])
                 waiting.append(other)
+    named = {source for text in found.values() for source in _PYTHON.findall(text)}
     own = found.pop(name)
+    found |= {f":{source}": _plain(sources[source]) for source in named if source in sources}
     return own + "".join(f"{_SEPARATOR}{other}\n{text}" for other, text in sorted(found.items()))
 
 
@@ -35,13 +43,34 @@ def merged(name: str, text: str, read: Callable[[str, str], dict[str, Any]]) -> 
 
     `read`: the tables of one file, by its text and name. Raises Mendable where a file is not there, or extends itself.
     """
-    own, *others = text.split(_SEPARATOR)
-    texts = {name: own} | {other: content for other, _, content in (part.partition("\n") for part in others)}
+    own, others = _parts(text)
+    texts = {name: own} | others
     tables, seen, current = read(own, name), [name], name
     while "extends" in tables:
         current = _extended(current, tables.pop("extends"), seen, texts)
         tables = _over(read(texts[current], current), tables)
     return tables
+
+
+def with_sources(network: Any, text: str, where: str) -> Any:
+    """The tables of a network, layers of Python with the text of their file. Raises Mendable where that is missing."""
+    if isinstance(network, list):
+        return [with_sources(value, text, where) for value in network]
+    if not isinstance(network, dict):
+        return network
+    filled = {key: with_sources(value, text, where) for key, value in network.items()}
+    if isinstance(named := network.get("python"), str):
+        file = named.partition(":")[0]
+        if f":{file}" not in (sources := _parts(text)[1]):
+            raise Mendable(f"{where} names models/{file}, which is not there.", "Add that file beside the model file.")
+        filled["source"] = sources[f":{file}"]
+    return filled
+
+
+def _parts(text: str) -> tuple[str, dict[str, str]]:
+    """The text of the file itself, and the others by name."""
+    own, *others = text.split(_SEPARATOR)
+    return own, {other: content for other, _, content in (part.partition("\n") for part in others)}
 
 
 def _extended(name: str, value: Any, seen: list[str], texts: Mapping[str, str]) -> str:

@@ -251,7 +251,7 @@ def main() -> None:
     options.add_argument("--rounds", type=int, default=9)
     options.add_argument("--gigabytes", type=float, default=2.0)
     chosen = options.parse_args()
-    from gitdata.commands.train import prepare_training
+    from gitdata.commands.engine import prepare_training
 
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}.\n")
     print("| measure | gitdata | beside it | ratio (target) |\n|---|---|---|---|")

@@ -100,7 +100,7 @@ class _Reader:
 
     def _inner(self, kind: str, key: str, value: Any, parameters: Values, where: str, depth: int) -> Any:
         """The value of an option; layers within it are read too."""
-        if key == kind == "residual":
+        if key == kind and kind in ("residual", "part"):
             return tuple(self.layers(value, parameters, where, depth + 1))
         if key == kind and kind in ("concat", "add", "multiply", "split"):
             branches = enumerate(value if isinstance(value, list) else [value], 1)

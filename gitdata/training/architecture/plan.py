@@ -11,7 +11,7 @@ from functools import cached_property
 from typing import Any
 
 from gitdata.training.architecture import notation
-from gitdata.training.architecture.layers import MOST_NUMBERS, Layer, Misfit, Scope, Shape, walk
+from gitdata.training.architecture.layers import MOST_NUMBERS, Layer, Misfit, Scope, Shape, begin, walk
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +60,7 @@ class Plan:
     @property
     def shape(self) -> Shape:
         """What the first layer gets: a single input in its own shape, several as one line of numbers."""
-        shape = self.inputs[0].shape
-        return shape if len(self.inputs) == 1 and shape else (self.input_width,)
+        return begin([field.shape for field in self.inputs])
 
     @property
     def input_width(self) -> int:

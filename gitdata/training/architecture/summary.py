@@ -54,6 +54,8 @@ def named(layer: Layer) -> str:
     """A layer in a word, with its size or the inputs it begins with: `dense 96`, `input t1, t2`."""
     written = layer.written()
     value = written.get(layer.kind()) if isinstance(written, dict) else None
+    if isinstance(layer, declared.Part | declared.Python):
+        return layer.name
     if isinstance(layer, declared.Input):
         value = ", ".join(layer.names)
     return f"{layer.name} {value}" if isinstance(value, int | float | str) and value is not True else layer.name
@@ -63,6 +65,8 @@ def _inner(layer: Layer, shape: Shape, scope: Scope) -> Iterator[tuple[str, Sequ
     """The layers within a layer, in groups: the name of the group, its layers, and what they get."""
     if isinstance(layer, declared.Residual):
         yield "", layer.residual, shape, scope
+    elif isinstance(layer, declared.Part):
+        yield "", layer.part, layer.begins(scope), scope
     elif isinstance(layer, declared.Split):
         for place, (branch, size) in enumerate(zip(layer.split, layer.sizes, strict=True), 1):
             yield f"branch {place}", branch, (*shape[:-1], size), scope

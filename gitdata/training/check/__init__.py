@@ -6,12 +6,14 @@ From the schema alone it takes milliseconds; where rows were measured it says mo
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+from gitdata.training import borrowing
 from gitdata.training.architecture import plan as plans
 from gitdata.training.architecture import summary
 from gitdata.training.architecture.layers import Misfit
 from gitdata.training.architecture.plan import Plan
+from gitdata.training.borrowing import Lenders
 from gitdata.training.check import budget_rules, field_rules, network_rules, value_rules
 from gitdata.training.check.facts import Facts, measure
 from gitdata.training.check.findings import Finding, Subject, error
@@ -66,18 +68,25 @@ def examine(
     tests: Mapping[str, Facts] | None = None,
     rows: Mapping[str, int] | None = None,
     memory: int | None = None,
+    lenders: Lenders | None = None,
 ) -> Examination:
-    """Hold a declaration against the fields of its data; errors come first, each in the order of the rules."""
+    """Hold a declaration against the fields of its data; errors come first, each in the order of the rules.
+
+    `lenders`: the versions that its network borrows of; of such a network nothing is said where they are not given.
+    """
+    borrows = bool(borrowing.borrowed(declaration.network))
+    declaration = borrowing.resolved(declaration, lenders) if lenders else declaration
+    lent = borrowing.lent(lenders or {})
     known = {facts.name: facts for facts in fields}
     data = declaration.data
     wanted = data.inputs if data.inputs is not None else tuple(name for name in known if name not in data.outputs)
     inputs, outputs = (tuple(name for name in names if name in known) for names in (wanted, data.outputs))
-    subject = Subject(declaration, known, inputs, outputs, tests or {}, rows, None, memory)
+    subject = Subject(declaration, known, inputs, outputs, tests or {}, rows, None, memory, lent)
     plan: Plan | None = None
     misfits: list[Finding] = []
-    if inputs and len(inputs) == len(wanted) and len(outputs) == len(data.outputs):
+    if (lenders or not borrows) and inputs and len(inputs) == len(wanted) and len(outputs) == len(data.outputs):
         plan, misfits = _plan(subject)
-    subject = Subject(declaration, known, inputs, outputs, tests or {}, rows, plan, memory)
+    subject = replace(subject, plan=plan)
     findings = [*misfits, *(finding for rule in _RULES for finding in rule(subject))]
     return Examination(
         tuple(_coded(subject, name) for name in inputs),
@@ -102,10 +111,13 @@ def _plan(subject: Subject) -> tuple[Plan | None, list[Finding]]:
 
 
 def _guessed(subject: Subject) -> tuple[str, ...]:
-    return tuple(name for name in subject.used if subject.is_categorical(name) and not _count(subject, name))
+    named = (name for name in subject.used if name not in subject.lent)
+    return tuple(name for name in named if subject.is_categorical(name) and not _count(subject, name))
 
 
 def _input(subject: Subject, name: str) -> plans.Input:
+    if name in subject.lent:
+        return subject.lent[name]
     facts = subject.fields[name]
     if not subject.is_categorical(name):
         return plans.Input(name, facts.shape)

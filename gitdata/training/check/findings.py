@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Any, Literal
 
-from gitdata.training.architecture.plan import Plan
+from gitdata.training.architecture.plan import Input, Plan
 from gitdata.training.check.facts import Facts, Measured
 from gitdata.training.declaration import Declaration
 
@@ -49,7 +49,8 @@ class Subject:
     """What is checked: a declaration, the fields of its train rows by name, and where they were measured, test rows.
 
     `inputs`, `outputs`: the fields of each role that exist. `rows` by split; None where nobody counted. `plan`: the
-    network, where it fits. `memory`: bytes of the machine that trains; None where that is another one.
+    network, where it fits. `memory`: bytes of the machine that trains; None where that is another one. `lent`: inputs
+    that another model's version codes, as the network gets them.
     """
 
     declaration: Declaration
@@ -60,6 +61,7 @@ class Subject:
     rows: Mapping[str, int] | None = None
     plan: Plan | None = None
     memory: int | None = None
+    lent: Mapping[str, Input] = field(default_factory=dict)
 
     @property
     def used(self) -> tuple[str, ...]:

@@ -194,6 +194,7 @@ def all_inputs_used(subject: Subject) -> Iterator[Finding]:
         return
     read = graphs_of(layers) | {name for _, name in embedded(subject)}
     read |= {name for layer in every_layer(layers) if isinstance(layer, declared.Input) for name in layer.names}
+    read |= {name for layer in every_layer(layers) if isinstance(layer, declared.Part) for name in layer.inputs}
     for name in subject.inputs:
         if name not in read:
             text = f"the input '{name}' is read by no layer"
@@ -205,7 +206,9 @@ def _starts_anew(layers: Sequence[Layer]) -> bool:
     first = layers[0]
     if isinstance(first, declared.Concat | declared.Add | declared.Multiply):
         return all(_starts_anew(branch) for branch in first.branches)
-    return isinstance(first, declared.Input) or (isinstance(first, declared.Embedding) and first.of is not None)
+    return isinstance(first, declared.Input | declared.Part) or (
+        isinstance(first, declared.Embedding) and first.of is not None
+    )
 
 
 def linear_layers(subject: Subject) -> Iterator[Finding]:

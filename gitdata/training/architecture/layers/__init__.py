@@ -25,6 +25,12 @@ from gitdata.training.architecture.layers.graphs import (
     GraphConv,
     GraphPool,
 )
+from gitdata.training.architecture.layers.others import (
+    Borrow,
+    Part,
+    Python,
+    begin,
+)
 from gitdata.training.architecture.layers.sequences import (
     GRU,
     LSTM,
@@ -57,7 +63,7 @@ KINDS: dict[str, type[Layer]] = {
     for layer in (
         Dense, Dropout, Embedding, Conv, MaxPool, AvgPool, GlobalAvgPool, GlobalMaxPool, Flatten, Reshape, BatchNorm,
         LayerNorm, GRU, LSTM, RNN, Attention, Positions, GraphConv, GraphPool, Input, Residual, Concat, Add, Multiply,
-        Split, Heads,
+        Split, Heads, Borrow, Part, Python,
     )
 }  # fmt: skip
 
@@ -75,6 +81,7 @@ __all__ = [
     "Attention",
     "AvgPool",
     "BatchNorm",
+    "Borrow",
     "Concat",
     "Conv",
     "Dense",
@@ -93,11 +100,14 @@ __all__ = [
     "MaxPool",
     "Misfit",
     "Multiply",
+    "Part",
     "Positions",
+    "Python",
     "Reshape",
     "Residual",
     "Scope",
     "Shape",
     "Split",
+    "begin",
     "walk",
 ]

@@ -1,0 +1,51 @@
+"""Lenders: the versions that a network borrows layers of, found in the ledger and read from their packages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from gitdata.commands.records import Say
+from gitdata.commands.situation import Ledgers, live_anywhere
+from gitdata.commands.transfer import package_files
+from gitdata.data.ledger import Entry, Ledger
+from gitdata.errors import Mendable
+from gitdata.repo import Repo
+from gitdata.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from gitdata.training.borrowing import Lender
+
+
+def lenders(
+    repo: Repo, model: str, borrows: tuple[str, ...], snapshot: Snapshot, ledgers: Ledgers, say: Say
+) -> Mapping[str, Lender]:
+    """What a model borrows of, by name. Raises Mendable where one does not exist, or has seen what is not live."""
+    if not borrows:
+        return {}
+    from gitdata.training.borrowing import lender
+
+    live, found = live_anywhere(repo, snapshot), {}
+    for reference in borrows:
+        ledger, entry = _version(model, reference, ledgers)
+        if lost := ledger.seen(entry.id) - live:
+            raise Mendable(
+                f"models/{model}.toml borrows of {reference}, which has seen what is not live {snapshot.where}: "
+                f"{', '.join(sorted(id[:8] for id in lost))}.",
+                "Borrow of a version that has not: `gitdata models`.",
+            )
+        found[reference] = lender(package_files(repo, entry, say))
+    return found
+
+
+def _version(model: str, reference: str, ledgers: Ledgers) -> tuple[Ledger, Entry]:
+    name, _, number = reference.partition("@")
+    ledger = ledgers(name)
+    entry = ledger.numbered(int(number))
+    if entry is None:
+        known = ", ".join(f"{name}@{one.number}" for one in reversed(ledger.youngest_first)) or "none"
+        raise Mendable(
+            f"models/{model}.toml borrows of {reference}, which does not exist; versions: {known}.",
+            f"Train it first, `gitdata train {name}`, or name another.",
+        )
+    return ledger, entry

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitdata import durable
 from gitdata.canonical import readable_json
+from gitdata.commands.engine import allows_python
 from gitdata.commands.lenders import lenders
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.rowsource import AnyColumns, RowSource, schema_of
@@ -67,8 +68,9 @@ def check(repo: Repo, model: str, *, quick: bool = False, say: Say = silent) -> 
     others = partial(repo.ledger, commit=repo.ledger_commit())
     lent = lenders(repo, model, wanted.borrows, snapshot, others, say)
     found = examine(declaration, fields.values(), tests=tests, rows=rows, memory=memory(), lenders=lent)
+    runs = _python(repo, model, declaration)
     news = [] if quick or found.errors else _news(repo, model, declaration, chain, source, live, say)
-    return _records(model, declaration, chain, live, rows, found, [*found.findings, *news], quick=quick)
+    return _records(model, declaration, chain, live, rows, found, [*found.findings, *runs, *news], quick=quick)
 
 
 def fields_of(repo: Repo, chain: Chain, live: Iterable[str]) -> dict[str, Facts]:
@@ -208,6 +210,21 @@ def _blocks(source: RowSource, parts: list[Part]) -> Iterator[AnyColumns]:
             block = []
     if block:
         yield from blocks_of(source.rows(block))
+
+
+def _python(repo: Repo, model: str, declaration: Declaration) -> list[Finding]:
+    """What the network runs that this machine does not allow."""
+    from gitdata.training.architecture.layers import Python
+    from gitdata.training.architecture.notation import every_layer
+    from gitdata.training.check.findings import warning
+
+    layers = [layer for layer in every_layer(declaration.network.layers) if isinstance(layer, Python)]
+    if not layers or allows_python(repo):
+        return []
+    file = layers[0].python.partition(":")[0]
+    text = f"the network runs Python, models/{file}, which this machine does not allow"
+    remedy = "Read that file; if you trust it: `git config gitdata.allowPython true`."
+    return [warning("python", text, remedy, layer=layers[0].name)]
 
 
 def _news(

@@ -291,15 +291,12 @@ def _(layer: declared.GraphPool, x: jax.Array, call: Call) -> jax.Array:
 
 @_flow.register
 def _(layer: declared.Input, x: jax.Array, call: Call) -> jax.Array:
-    if isinstance(layer.input, str):
-        return call.inputs[layer.input]
-    return jnp.concatenate([call.inputs[name].reshape(len(x), -1) for name in layer.names], axis=1)
+    return _line(layer.names, x, call).reshape(len(x), *layer.after((), call.scope))
 
 
 @_flow.register
 def _(layer: declared.Part, x: jax.Array, call: Call) -> jax.Array:
-    shape = layer.begins(call.scope)
-    x = jnp.concatenate([call.inputs[name].reshape(len(x), -1) for name in layer.inputs], axis=1).reshape(-1, *shape)
+    x = _line(layer.inputs, x, call).reshape(len(x), *layer.begins(call.scope))
     inner = replace(call, label=call.label + layer.label, training=call.training and not layer.freeze)
     made = flow(layer.part, x, inner)
     return jax.lax.stop_gradient(made) if layer.freeze else made
@@ -342,6 +339,11 @@ def _(layer: declared.Split, x: jax.Array, call: Call) -> jax.Array:
 @_flow.register
 def _(layer: declared.Heads, x: jax.Array, call: Call) -> jax.Array:
     return jnp.concatenate([flow(layer.heads[name], x, call) for name in call.scope.outputs], axis=-1)
+
+
+def _line(names: Sequence[str], x: jax.Array, call: Call) -> jax.Array:
+    """Inputs as one line of numbers, shape (rows, numbers)."""
+    return jnp.concatenate([call.inputs[name].reshape(len(x), -1) for name in names], axis=1)
 
 
 def sines(steps: int, features: int) -> jax.Array:

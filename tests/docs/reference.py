@@ -63,6 +63,7 @@ def commands_page() -> str:
         "| `git config gitdata.remote NAME` | where results go; else upstream, `origin`, the only one |",
         "| `git config gitdata.train true` | this clone retrains; set by `gitdata install --train` |",
         "| `git config gitdata.trainMemory 4g` | rows that take more are streamed; default: a quarter of the memory |",
+        "| `git config gitdata.allowPython true` | layers written in Python may run here; default: they may not |",
         "| `git config gitdata.checkpointSeconds 60` | seconds between two checkpoints of a training, at least |",
         "| `GITDATA_REMOTE` | as `gitdata.remote`, for one command |",
         "| `GITDATA_SKIP_PUSH` | pre-push uploads and checks nothing |",

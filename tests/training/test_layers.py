@@ -290,9 +290,9 @@ def test_a_layer_makes_the_shape_it_says_and_is_written_as_it_is_read(name: str)
 
 
 def test_every_kind_of_layer_has_a_case() -> None:
-    heads_and_embedding = {"heads", "embedding"}  # below
+    below, elsewhere = {"heads", "embedding"}, {"model", "part", "python"}  # tests/training/test_others.py
     found = {next(iter(case.layer)) if isinstance(case.layer, dict) else case.layer for case in CASES.values()}
-    assert found | heads_and_embedding == layers.KINDS.keys()
+    assert found | below | elsewhere == layers.KINDS.keys()
 
 
 def test_codes_are_embedded_and_what_is_unknown_has_a_vector_of_its_own() -> None:

@@ -47,6 +47,20 @@ def situation(ledger: Ledger, *live: str, tested: str | None = "t", **other: obj
     )
 
 
+def test_what_a_borrowed_part_has_seen_counts_as_trained_on() -> None:
+    """Of another dataset it is never live here: it taints nothing while it is live there, and does when it is not."""
+    entry = model_version(1, {E1, "other"})
+    ledger = ledger_of(entry, champion=entry)
+    assert is_settled(borrowing := situation(ledger, E1, borrowed=frozenset({"other"})))
+    assert decide(borrowing).action == "nothing"
+    assert version_to_restore(borrowing) == entry
+    withdrawn = situation(ledger, E1)
+    assert tainted_of(withdrawn) == {"other"}
+    assert version_to_restore(withdrawn) is None
+    fresh = situation(Ledger("m"), E1, borrowed=frozenset({"other"}))
+    assert decide(fresh).unseen == {E1, "other"}
+
+
 @st.composite
 def situations(draw: st.DrawFn) -> Situation:
     entries: list[Entry] = []

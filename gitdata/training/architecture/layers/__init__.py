@@ -10,6 +10,7 @@ from gitdata.training.architecture.layers.base import (
     Misfit,
     Scope,
     Shape,
+    begin,
     walk,
 )
 from gitdata.training.architecture.layers.branches import (
@@ -29,7 +30,6 @@ from gitdata.training.architecture.layers.others import (
     Borrow,
     Part,
     Python,
-    begin,
 )
 from gitdata.training.architecture.layers.sequences import (
     GRU,

@@ -7,7 +7,7 @@ width, channels) for images. The first field of a class is its kind, by which it
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -106,6 +106,13 @@ def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
     return {name: _plain(item) for name, item in value.items()} if isinstance(value, dict) else value
+
+
+def begin(shapes: Sequence[Shape]) -> Shape:
+    """What the first layer gets of inputs: one in its own shape, several as one line of numbers."""
+    if len(shapes) == 1 and shapes[0]:
+        return shapes[0]
+    return (sum(math.prod(shape) for shape in shapes),)
 
 
 Layers = Annotated[tuple[SerializeAsAny[Layer], ...], Field(min_length=1)]

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from gitdata.training.architecture.layers.base import Layer, Layers, Misfit, Scope, Shape, Units, as_tuple, walk
+from gitdata.training.architecture.layers.base import Layer, Layers, Misfit, Scope, Shape, Units, as_tuple, begin, walk
 from gitdata.training.architecture.layers.single import Dense
 from gitdata.training.architecture.layers.spatial import Conv
 
@@ -24,7 +24,7 @@ class Input(Layer):
 
     def after(self, shape: Shape, scope: Scope) -> Shape:
         shapes = [scope.input(name) for name in self.names]
-        return shapes[0] if isinstance(self.input, str) else (sum(math.prod(shape) for shape in shapes),)
+        return begin(shapes) if isinstance(self.input, str) else (sum(math.prod(shape) for shape in shapes),)
 
 
 class Residual(Layer):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, ClassVar
 
 from pydantic import Field
 
 from gitdata.canonical import canonical_json
-from gitdata.training.architecture.layers.base import Layer, Layers, Misfit, Scope, Shape, Units, as_tuple, walk
+from gitdata.training.architecture.layers.base import Layer, Layers, Misfit, Scope, Shape, Units, as_tuple, begin, walk
 
 
 class Borrow(Layer):
@@ -79,10 +78,3 @@ class Python(Layer):
 
     def after(self, shape: Shape, scope: Scope) -> Shape:
         return self.shape
-
-
-def begin(shapes: list[Shape]) -> Shape:
-    """What the first layer gets of inputs: one in its own shape, several as one line of numbers."""
-    if len(shapes) == 1 and shapes[0]:
-        return shapes[0]
-    return (sum(math.prod(shape) for shape in shapes),)

@@ -35,7 +35,7 @@ from gitdata.snapshot import Snapshot
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from gitdata.training.borrowing import Lenders
+    from gitdata.training.architecture.plan import Plan
     from gitdata.training.check import Examination, Facts, Finding
     from gitdata.training.declaration import Declaration
     from gitdata.training.preprocessing import Preprocessing
@@ -66,7 +66,7 @@ def check(repo: Repo, model: str, *, quick: bool = False, say: Say = silent) -> 
         fields = _measured(source, parts["train"], fields, declaration)
         tests = _measured(source, parts["test"], fields, declaration) if rows["test"] else {}
     others = partial(repo.ledger, commit=repo.ledger_commit())
-    lent = lenders(repo, model, wanted.borrows, snapshot, others, say)
+    lent = {name: own.plan for name, own in lenders(repo, declaration, snapshot, others, say).items()}
     found = examine(declaration, fields.values(), tests=tests, rows=rows, memory=memory(), lenders=lent)
     runs = _python(repo, model, declaration)
     news = [] if quick or found.errors else _news(repo, model, declaration, chain, source, live, say)
@@ -102,7 +102,7 @@ def memory() -> int | None:
 # --- before a training -----------------------------------------------------------------------------------------
 
 
-def require_fit(task: Task, view: View, lenders: Lenders) -> None:
+def require_fit(task: Task, view: View, lenders: Mapping[str, Plan]) -> None:
     """Raises Mendable where declaration and schema do not go together; costs nothing."""
     from gitdata.training.check import examine
 
@@ -110,7 +110,7 @@ def require_fit(task: Task, view: View, lenders: Lenders) -> None:
     _require(task, examine(task.declaration, fields.values(), memory=memory(), lenders=lenders))
 
 
-def require_rows(task: Task, view: View, columns: Mapping[str, NDArray[Any]], lenders: Lenders) -> None:
+def require_rows(task: Task, view: View, columns: Mapping[str, NDArray[Any]], lenders: Mapping[str, Plan]) -> None:
     """The same, with what these rows hold, in memory or in blocks; warnings are said."""
     from gitdata.training.blocks import blocks_of
     from gitdata.training.check import examine, measure

@@ -15,26 +15,31 @@ from gitdata.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from gitdata.training.borrowing import Lender
+    from gitdata.training.declaration import Declaration
 
 
 def lenders(
-    repo: Repo, model: str, borrows: tuple[str, ...], snapshot: Snapshot, ledgers: Ledgers, say: Say
+    repo: Repo, declaration: Declaration, snapshot: Snapshot, ledgers: Ledgers, say: Say
 ) -> Mapping[str, Lender]:
-    """What a model borrows of, by name. Raises Mendable where one does not exist, or has seen what is not live."""
-    if not borrows:
+    """What a model borrows of, by name.
+
+    Raises Mendable where a version does not exist, has seen what is not live, or codes inputs otherwise than declared.
+    """
+    if not declaration.network.borrows:
         return {}
-    from gitdata.training.borrowing import lender
+    from gitdata.training.borrowing import lender, require_alike
 
     live, found = live_anywhere(repo, snapshot), {}
-    for reference in borrows:
-        ledger, entry = _version(model, reference, ledgers)
+    for reference in declaration.network.borrows:
+        ledger, entry = _version(declaration.name, reference, ledgers)
         if lost := ledger.seen(entry.id) - live:
             raise Mendable(
-                f"models/{model}.toml borrows of {reference}, which has seen what is not live {snapshot.where}: "
-                f"{', '.join(sorted(id[:8] for id in lost))}.",
+                f"models/{declaration.name}.toml borrows of {reference}, which has seen what is not live "
+                f"{snapshot.where}: {', '.join(sorted(id[:8] for id in lost))}.",
                 "Borrow of a version that has not: `gitdata models`.",
             )
         found[reference] = lender(package_files(repo, entry, say))
+    require_alike(declaration, found)
     return found
 
 

@@ -48,7 +48,6 @@ def declared(repo: Repo, model: str, text: str) -> Declared:
         return Declared(**found | {"borrows": tuple(found.get("borrows", ()))})
     except (OSError, ValueError, TypeError):
         pass
-    from gitdata.training.borrowing import borrowed
     from gitdata.training.declaration import parse
 
     declaration = parse(text, model)
@@ -58,7 +57,7 @@ def declared(repo: Repo, model: str, text: str) -> Declared:
         branch=declaration.deployment.branch,
         restore=declaration.restore_digest,
         declaration=declaration.digest,
-        borrows=borrowed(declaration.network),
+        borrows=declaration.network.borrows,
     )
     durable.write(kept, readable_json(asdict(found)))
     return found

@@ -69,7 +69,7 @@ class Task:
     def lenders(self, ledger_commit: str | None) -> Mapping[str, Lender]:
         """The versions that the network borrows of, by name. Raises Mendable where they do not serve."""
         others = partial(self.repo.ledger, commit=ledger_commit)
-        return lenders(self.repo, self.model, self.wanted.borrows, self.snapshot, others, self.say)
+        return lenders(self.repo, self.declaration, self.snapshot, others, self.say)
 
     def _view(self, snapshot: Snapshot, ledger_commit: str | None, *, may_move: bool) -> View:
         chain, _ = live_of(self.repo, snapshot, self.wanted)

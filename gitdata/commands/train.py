@@ -61,7 +61,7 @@ def train(repo: Repo, model: str, options: Options, say: Say = silent, tell: Tel
         return record_fall_back(task, view, decision)
     lent = task.lenders(ledger_commit) if decision.candidate is None else {}
     if decision.candidate is None:
-        require_fit(task, view, lent)
+        require_fit(task, view, {name: own.plan for name, own in lent.items()})
     judge = Judge(task.source, task.declaration, {})
     if decision.candidate is not None:
         prepare_training(repo)
@@ -112,7 +112,7 @@ def _climb(
     champion = judge.package(ledger.entries[ledger.champion]) if ledger.champion and restored else None
     data = _training_data(task, view, decision, strict=set(methods) == {"finetune"})
     if restored is None:
-        require_rows(task, view, data.whole(), lent)
+        require_rows(task, view, data.whole(), {name: own.plan for name, own in lent.items()})
     else:
         say_outside(task, restored.preprocessing, data.unseen())
     looking_on = watch(task, decision, view.situation.live, tell)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
@@ -17,9 +17,11 @@ from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_va
 
 from gitdata.canonical import digest
 from gitdata.errors import Mendable
-from gitdata.training.architecture import notation
+from gitdata.training.architecture import borrowed, notation
 from gitdata.training.architecture.layers import Layer
 from gitdata.training.architecture.notation import Block
+from gitdata.training.architecture.plan import Plan
+from gitdata.training.places import place
 from gitdata.training.settings import (
     METHODS,
     Deployment,
@@ -34,7 +36,7 @@ from gitdata.training.settings import (
     Table,
     Training,
 )
-from gitdata.training.variants import merged, with_sources
+from gitdata.training.variants import merged, texts_of, with_sources
 
 __all__ = [
     "METHODS", "Data", "Declaration", "Deployment", "Loss", "Method", "Network", "Optimizer", "Retraining", "Schedule",
@@ -121,6 +123,15 @@ class Network(Table):
         rest = {key: inner for key, inner in value.items() if key != "blocks"}
         return rest | {"layers": notation.read(value["layers"], found)}
 
+    @property
+    def borrows(self) -> tuple[str, ...]:
+        """The versions of models that it borrows layers of, as in `lattice@3`."""
+        return borrowed.borrowed(self.layers)
+
+    def with_parts(self, lenders: Mapping[str, Plan]) -> Network:
+        """The network with layers in place of what it borrows. Raises Misfit where they are not there."""
+        return self.model_copy(update={"layers": borrowed.resolved(self.layers, lenders)}) if self.borrows else self
+
     def written(self) -> dict[str, Any]:
         """As a model file has it, blocks written out."""
         return {"layers": [layer.written() for layer in self.layers]}
@@ -205,7 +216,7 @@ def parse(text: str, name: str) -> Declaration:
     try:
         return Declaration.model_validate({**tables, "name": name})
     except ValidationError as error:
-        raise Mendable("\n".join(_sentences(where, error)), "See docs/model-file.md.") from error
+        raise Mendable("\n".join(_sentences(texts_of(name, text), error)), "See docs/model-file.md.") from error
 
 
 def _tables(text: str, name: str) -> dict[str, Any]:
@@ -236,13 +247,15 @@ def _floats(value: Any) -> Any:
     return [_floats(item) for item in value] if isinstance(value, list) else value
 
 
-def _sentences(where: str, error: ValidationError) -> list[str]:
+def _sentences(texts: Mapping[str, str], error: ValidationError) -> list[str]:
     seen: dict[str, str] = {}
     for problem in error.errors():
         keys = [str(part) for part in problem["loc"]]
         inner = ("literal[", "function-", "constrained-")
         path = ".".join(key for key in keys if key[:1].islower() and not key.startswith(inner))
         if not any(f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.") for other in seen):
+            file, line = place(texts, path.split("."))
+            where = f"models/{file}.toml" + (f", line {line}" if line else "")
             seen[path] = f"{where}: {_sentence(path, keys, problem)}"
     return list(seen.values())
 

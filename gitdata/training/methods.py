@@ -127,6 +127,7 @@ def climb(
     """
     say = progress or (lambda message: None)
     check_methods(methods or ())
+    borrowing.require_alike(declaration, lenders)
     if restored and not _goes_on(restored, declaration):
         say("The loss asks for outputs of another kind than the restored version has: a start from scratch.")
         restored = None
@@ -215,7 +216,7 @@ def _train(
         return restored, 0
     if not rows_of(rows):
         raise Mendable("There are no rows to train on.", "Extend the dataset with train rows.")
-    codes = restored.preprocessing if restored else _fitted(declaration, rows, recipe.lenders)
+    codes = restored.preprocessing if restored else borrowing.coded(statistics.fit(declaration, rows), recipe.lenders)
     plan = restored.plan if restored else _plan_of(declaration, codes, recipe.lenders)
     state = _restore(restored, recipe) if restored else _start(plan, recipe, training.seed)
     run = loop.Run(
@@ -304,10 +305,6 @@ def _nobody(course: Course) -> loop.Onlookers:
     return loop.Onlookers()
 
 
-def _fitted(declaration: Declaration, rows: Columns, lenders: Lenders) -> Preprocessing:
-    return borrowing.coded(statistics.fit(declaration, rows), declaration, lenders)
-
-
 def _start(plan: Plan, recipe: _Recipe, seed: int) -> loop.State:
     """Fresh weights, those of borrowed parts as their lenders have them."""
     state = loop.start(plan, recipe.optimizer, seed)
@@ -320,7 +317,7 @@ def _start(plan: Plan, recipe: _Recipe, seed: int) -> loop.State:
 def _plan_of(declaration: Declaration, codes: Preprocessing, lenders: Lenders) -> Plan:
     """The network for these fields. Raises Mendable where it does not take them."""
     try:
-        return codes.plan(borrowing.resolved(declaration, lenders).network)
+        return codes.plan(declaration.network.with_parts(borrowing.plans_of(lenders)))
     except Misfit as misfit:
         raise Mendable(f"models/{declaration.name}.toml: {misfit}.", misfit.remedy) from misfit
 

@@ -43,13 +43,19 @@ def merged(name: str, text: str, read: Callable[[str, str], dict[str, Any]]) -> 
 
     `read`: the tables of one file, by its text and name. Raises Mendable where a file is not there, or extends itself.
     """
-    own, others = _parts(text)
-    texts = {name: own} | others
+    texts = texts_of(name, text)
+    own = texts[name]
     tables, seen, current = read(own, name), [name], name
     while "extends" in tables:
         current = _extended(current, tables.pop("extends"), seen, texts)
         tables = _over(read(texts[current], current), tables)
     return tables
+
+
+def texts_of(name: str, text: str) -> dict[str, str]:
+    """The text of each file of a declaration by name, its own first."""
+    own, others = _parts(text)
+    return {name: own} | {other: content for other, content in others.items() if not other.startswith(":")}
 
 
 def with_sources(network: Any, text: str, where: str) -> Any:

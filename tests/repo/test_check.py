@@ -101,7 +101,7 @@ def test_extend_and_push_say_which_model_does_not_fit(world: World) -> None:
     clone.commit("models")
     said = clone.push("origin", "HEAD:feature")
     assert said.count(line) == 1
-    assert "models/half.toml: 'data.dataset' is missing." in said
+    assert "models/half.toml, line 1: 'data.dataset' is missing." in said
     clone.declare("broken", BROKEN.replace('"relu"]', '"identity"]'))
     assert line not in clone.gitdata("extend", "lattice", world.lattice("b", 4, 6), "-m", "b").out
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from gitdata.automation.demo import DECLARATION
 from gitdata.errors import Mendable
 from gitdata.training.declaration import Declaration, parse
+from gitdata.training.variants import joined
 
 Declare = Callable[..., Declaration]
 
@@ -108,6 +109,29 @@ def test_a_mistake_is_named_with_its_place(declare: Declare, old: str, new: str,
         declare(**{old: new})
     assert "models/lattice.toml" in error.value.message
     assert says in error.value.message
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [
+        ("[training]\nepochs = 3\n\n[trianing]\n", "line 4: 'trianing' is unknown"),
+        ("[training]\n# epochz = 1\n  'epochz' = 3", "line 3: 'training.epochz' is unknown"),
+        ("[training]\noptimizer = { name = 'adam', b9 = 1.0 }", "line 2: 'training.optimizer.b9' is unknown"),
+        ("[training.optimizer]\nname = 'adam'\nb9 = 1.0", "line 3: 'training.optimizer.b9' is unknown"),
+        ("training.epochs = 3\ntraining.batch_size = 0", "line 2: 'training.batch_size'"),
+    ],
+)
+def test_a_mistake_is_named_with_its_line(text: str, place: str) -> None:
+    with pytest.raises(Mendable) as error:
+        parse(text, "m")
+    assert f"models/m.toml, {place}" in error.value.message
+
+
+def test_a_mistake_in_a_file_that_is_extended_is_named_there() -> None:
+    text = joined("v", {"v": 'extends = "base.toml"\n[training]\nseed = 1', "base": "[training]\n\nepochs = 0"})
+    with pytest.raises(Mendable) as error:
+        parse(text, "v")
+    assert "models/base.toml, line 3: 'training.epochs'" in error.value.message
 
 
 TERMS = """

@@ -111,8 +111,8 @@ def test_a_part_that_is_not_frozen_is_trained_on(encoder: Package, lender: Lende
     assert not (own.weights["part0_dense.0.kernel"] == encoder.weights["dense.0.kernel"]).all()
     assert not (own.weights["part0_batch_norm.0.mean"] == encoder.weights["batch_norm.0.mean"]).all()
     declaration = borrower("false")
-    codes = borrowing.coded(preprocessing.fit(declaration, rows()), declaration, {"enc@1": lender})
-    plan = codes.plan(borrowing.resolved(declaration, {"enc@1": lender}).network)
+    codes = borrowing.coded(preprocessing.fit(declaration, rows()), {"enc@1": lender})
+    plan = codes.plan(declaration.network.with_parts({"enc@1": lender.plan}))
     start = loop.start(plan, declaration.training.optimizer, 0)
     named = borrowing.weights(plan.layers, network.named(plan, np.asarray(start.weights)), {"enc@1": lender})
     assert (named["part0_dense.1.kernel"] == encoder.weights["dense.1.kernel"]).all()
@@ -154,7 +154,7 @@ def test_nothing_is_learned_of_a_frozen_part_and_its_gradient_is_not_taken() -> 
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("layers = 5", "layers = 7", "borrows 7 layers of enc@1, which has 6"),
+        ("layers = 5", "layers = 7", "7 layers of enc@1 are borrowed, which has 6"),
         ('{ a = "log1p" }', '{ a = "none" }', "'a' has the transform 'none', and enc@1, whose layers are"),
         ('"log1p" }', '"log1p" }\nscaling = { b = "minmax" }', "'b' has the scaling 'minmax'"),
         ('"log1p" }', '"log1p" }\nencoding = { kind = "codes" }', "'kind' has the encoding 'codes'"),
@@ -180,7 +180,7 @@ def test_the_digest_is_that_of_what_is_written() -> None:
     assert borrower("true").restore_digest != borrower("false").restore_digest
     changed = parse(BORROWER.replace("FREEZE", "true").replace("enc@1", "enc@2"), "bor")
     assert changed.restore_digest != borrower("true").restore_digest
-    assert borrowing.borrowed(changed.network) == ("enc@2",)
+    assert changed.network.borrows == ("enc@2",)
     with pytest.raises(Mendable, match="model"):
         parse(BORROWER.replace("enc@1", "enc").replace("FREEZE", "true"), "bor")
 

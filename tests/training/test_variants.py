@@ -62,7 +62,7 @@ transform = { t1 = "log" }
         ({"v": 'extends = "v.toml"'}, "it extends v.toml, which leads back to itself"),
         ({"v": 'extends = "w.toml"', "w": 'extends = "v.toml"'}, "models/w.toml: it extends v.toml"),
         ({"v": 'extends = "w.toml"', "w": "a = "}, "models/w.toml is not valid TOML"),
-        ({"v": 'extends = "base.toml"\n[training]\nepoch = 3'}, "models/v.toml: 'training.epoch' is unknown"),
+        ({"v": 'extends = "base.toml"\n[training]\nepoch = 3'}, "models/v.toml, line 3: 'training.epoch' is unknown"),
         (
             {"v": 'extends = "v1.toml"', **{f"v{n}": f'extends = "v{n + 1}.toml"' for n in range(1, 20)}},
             f"more than {DEEPEST} files extend one another",

@@ -8,12 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
-from gitdata.training import borrowing
 from gitdata.training.architecture import plan as plans
 from gitdata.training.architecture import summary
 from gitdata.training.architecture.layers import Misfit
 from gitdata.training.architecture.plan import Plan
-from gitdata.training.borrowing import Lenders
 from gitdata.training.check import budget_rules, field_rules, network_rules, value_rules
 from gitdata.training.check.facts import Facts, measure
 from gitdata.training.check.findings import Finding, Subject, error
@@ -68,23 +66,21 @@ def examine(
     tests: Mapping[str, Facts] | None = None,
     rows: Mapping[str, int] | None = None,
     memory: int | None = None,
-    lenders: Lenders | None = None,
+    lenders: Mapping[str, Plan] | None = None,
 ) -> Examination:
     """Hold a declaration against the fields of its data; errors come first, each in the order of the rules.
 
     `lenders`: the versions that its network borrows of; of such a network nothing is said where they are not given.
     """
-    borrows = bool(borrowing.borrowed(declaration.network))
-    declaration = borrowing.resolved(declaration, lenders) if lenders else declaration
-    lent = borrowing.lent(lenders or {})
+    declaration, misfits = _with_parts(declaration, lenders or {})
+    lent = {field.name: field for own in (lenders or {}).values() for field in own.inputs}
     known = {facts.name: facts for facts in fields}
     data = declaration.data
     wanted = data.inputs if data.inputs is not None else tuple(name for name in known if name not in data.outputs)
     inputs, outputs = (tuple(name for name in names if name in known) for names in (wanted, data.outputs))
     subject = Subject(declaration, known, inputs, outputs, tests or {}, rows, None, memory, lent)
     plan: Plan | None = None
-    misfits: list[Finding] = []
-    if (lenders or not borrows) and inputs and len(inputs) == len(wanted) and len(outputs) == len(data.outputs):
+    if not declaration.network.borrows and inputs and len(inputs) == len(wanted) and len(outputs) == len(data.outputs):
         plan, misfits = _plan(subject)
     subject = replace(subject, plan=plan)
     findings = [*misfits, *(finding for rule in _RULES for finding in rule(subject))]
@@ -95,6 +91,16 @@ def examine(
         tuple(sorted(findings, key=lambda finding: finding.level)),
         _guessed(subject),
     )
+
+
+def _with_parts(declaration: Declaration, lenders: Mapping[str, Plan]) -> tuple[Declaration, list[Finding]]:
+    """The declaration with layers in place of what it borrows, where that is at hand and there."""
+    if not lenders:
+        return declaration, []
+    try:
+        return declaration.model_copy(update={"network": declaration.network.with_parts(lenders)}), []
+    except Misfit as misfit:
+        return declaration, [error("network-misfit", str(misfit), misfit.remedy)]
 
 
 def _plan(subject: Subject) -> tuple[Plan | None, list[Finding]]:

@@ -184,12 +184,12 @@ def struts() -> list[tuple[int, tuple[int, ...], tuple[int, ...]]]:
     24 halves of the 12 edges (0), 24 halves of the 12 face diagonals (1), 8 halves of the 4 space diagonals (2). The
     data says that t1, t2, t3 are parameters of struts, and not of which: this cell is ours, in the place of theirs.
     """
-    found = []
-    for middle in product((0, 1, 2), repeat=3):
-        for corner in product((0, 2), repeat=3):
-            if 1 in middle and all(m in (1, c) for m, c in zip(middle, corner, strict=True)):
-                found.append((middle.count(1) - 1, corner, middle))
-    return found
+    pairs = product(product((0, 1, 2), repeat=3), product((0, 2), repeat=3))
+    return [
+        (middle.count(1) - 1, corner, middle)
+        for middle, corner in pairs
+        if 1 in middle and all(m in (1, c) for m, c in zip(middle, corner, strict=True))
+    ]
 
 
 def cells(shared_data: Path, first: int, last: int) -> Columns:

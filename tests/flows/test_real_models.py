@@ -18,6 +18,7 @@ import pytest
 from world import Clone, World
 
 MODELS = Path(__file__).parent / "models"
+LANGUAGE = Path(__file__).parents[2] / "docs" / "model-language.md"
 Columns = dict[str, np.ndarray]
 Kept = Callable[[str, Columns], Path]
 
@@ -216,3 +217,10 @@ def test_cells(lab: Clone, keep: Kept, shared_data: Path) -> None:
     learn(lab, "cell", "cells", keep("base", base), keep("more", more), "--outputs", "W_max")
     true = later.pop("W_max")
     assert decades(answers(lab, "cell", keep("later", later))["W_max"], true) < 0.3
+
+
+@pytest.mark.parametrize("model", ["curves", "cell"])
+def test_people_read_of_the_networks_that_are_tested(model: str) -> None:
+    text = (MODELS / f"{model}.toml").read_text()
+    network = text[text.index("[network]") : text.index("\n[training]")]
+    assert f"```toml\n{network}```" in LANGUAGE.read_text()

@@ -148,6 +148,10 @@ def test_digits(lab: Clone, keep: Kept, shared_data: Path) -> None:
     learn(lab, "digits", "digits", keep("base", part(0)), keep("more", part(2)))
     said = answers(lab, "digits", keep("later", {"image": images[3::8]}))
     assert right(said["digit"], digits[3::8]) > 0.9 > most_frequent(digits[3::8]) + 0.7
+    lab.gitdata("train", "digits", "--force")  # from scratch: another version, with the same weights
+    versions = lab.gitdata("models", "digits", "--json").records
+    lab.gitdata("train", "digits", "--force")  # the very same version: its verdict is not against itself
+    assert lab.gitdata("models", "digits", "--json").records == versions
 
 
 # --- curves: sequences ---------------------------------------------------------------------------------------

@@ -135,6 +135,8 @@ def _record(
             fresh.trial.require(task.model, task.text, fresh.files, rows, judgement.metrics)
         if why:
             judgement = replace(judgement, reason=f"{why}; it cannot become champion")
+        if known and fresh and known.id == ledger.champion:
+            judgement = _as_before(known.verdict, judgement)
         entry = _entry(view, decision, known, version, judgement)
         recorded.append((entry, judgement))
         files = verdict_file(entry) if known else version_files(entry, model_card(entry, view.situation, view.chain))
@@ -146,6 +148,13 @@ def _record(
         reason = "".join(reasons) or "somebody else recorded an answer meanwhile"
         decision = replace(decision, action="nothing", reason=reason)
     return describe(task, decision, recorded[0] if recorded else None)
+
+
+def _as_before(verdict: Verdict, judgement: Judgement) -> Judgement:
+    """Of the champion made once more: it is not held against itself, and stays what it was found to be."""
+    return replace(
+        judgement, outcome=verdict.outcome, promoted=True, reason=verdict.reason, comparisons=verdict.comparisons
+    )
 
 
 def _keep_settled(known: Entry, decision: Decision) -> Change | None:

@@ -92,6 +92,12 @@ def deployment_tip(repo: Repo, branch: str) -> str | None:
     if tip is None and repo.git.resolve(f"refs/heads/{branch}") is None:
         raise Mendable(
             f"The deployment branch '{branch}' exists nowhere.",
-            "Push it, or name another in the [deployment] of the model file.",
+            f"Push it, or name another in the [deployment] of the model file{_here(repo)}.",
         )
     return tip
+
+
+def _here(repo: Repo) -> str:
+    """In a work tree on a branch: its name, as somebody who never named one is likely to mean it."""
+    branch = repo.git.branch()
+    return f': branch = "{branch}"' if branch and not repo.is_bare else ""

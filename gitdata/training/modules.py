@@ -359,9 +359,10 @@ def adjacency(graph: jax.Array, nodes: int) -> jax.Array:
         return graph
     ends = jnp.round(graph).astype(jnp.int32)
     there = (ends >= 0).all(axis=-1, keepdims=True)
-    one_hot = jax.nn.one_hot(ends, nodes) * there[..., None]
-    joined = jnp.einsum("bei,bej->bij", one_hot[:, :, 0], one_hot[:, :, 1])
-    return jnp.minimum(joined + joined.swapaxes(1, 2), 1.0)
+    first, second = jnp.moveaxis(jnp.where(there, ends, nodes), -1, 0)  # a place beyond the matrix is dropped
+    rows = jnp.arange(len(graph))[:, None]
+    joined = jnp.zeros((len(graph), nodes, nodes)).at[rows, first, second].set(1.0, mode="drop")
+    return jnp.maximum(joined, joined.swapaxes(1, 2))
 
 
 def normalised(graph: jax.Array) -> jax.Array:

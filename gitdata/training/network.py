@@ -93,7 +93,8 @@ def initial_weights(plan: Plan, seed: int) -> jax.Array:
         vector, _ = ravel_pytree(nnx.split(Network(plan, nnx.Rngs(key)))[1])
         return jnp.asarray(vector, jnp.float32)
 
-    built: jax.Array = jax.jit(build)(jax.random.key(seed))
+    # It runs once; at its usual level XLA takes seconds to compile the dice of each shape, to the same numbers.
+    built: jax.Array = jax.jit(build, compiler_options={"xla_backend_optimization_level": 1})(jax.random.key(seed))
     return built
 
 

@@ -77,7 +77,7 @@ def test_classes_are_frozen_and_a_new_one_is_named(labels: np.ndarray) -> None:
     assert codes.encode_outputs({"y": labels}).argmax(axis=1).tolist() == [1, 0, 1]
     assert codes.decode_outputs(np.eye(2))["y"].tolist() == ([1, 3] if labels.dtype.kind != "O" else ["a", "b"])
     assert Preprocessing.from_json(codes.to_json()) == codes
-    with pytest.raises(Mendable, match="new to the model"):
+    with pytest.raises(Mendable, match=r"The class '[c7]' of 'y' is new to the model"):
         codes.encode_outputs({"y": np.array(["c"], object) if labels.dtype.kind == "O" else np.array([7])})
 
 

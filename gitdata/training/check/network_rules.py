@@ -187,6 +187,20 @@ def graphs(subject: Subject) -> Iterator[Finding]:
             yield error("graph-scaled", text, f'Declare scaling = {{ {name} = "none" }}.', name, "graph_conv")
 
 
+def nodes_exist(subject: Subject) -> Iterator[Finding]:
+    """A list of edges names nodes that there are; an edge to another one would be left out without a word."""
+    found = summary.lines(subject.plan) if subject.plan else []
+    nodes = max((line.before[0] for line in found if line.name.startswith("graph_conv")), default=0)
+    convolutions = [x for x in every_layer(subject.declaration.network.layers) if isinstance(x, declared.GraphConv)]
+    for name in sorted({layer.edges for layer in convolutions}) if nodes else ():
+        for split, facts in (("train", subject.fields.get(name)), ("test", subject.tests.get(name))):
+            if facts is None or facts.measured is None or facts.shape == (nodes, nodes):
+                continue
+            if (largest := facts.measured.maximum or 0.0) >= nodes:
+                text = f"'{name}' names the node {largest:g} in {split} rows; there are 0 to {nodes - 1}"
+                yield error("graph-nodes", text, "Count nodes from 0; -1 stands for no edge.", name, "graph_conv")
+
+
 def all_inputs_used(subject: Subject) -> Iterator[Finding]:
     """Whether every input goes in somewhere."""
     layers = subject.declaration.network.layers
@@ -221,4 +235,4 @@ def linear_layers(subject: Subject) -> Iterator[Finding]:
             yield warning("no-activation", text, 'Put "relu" between them.', layer=name)
 
 
-RULES = (weights, last_layers, batches, embeddings, graphs, all_inputs_used, linear_layers)
+RULES = (weights, last_layers, batches, embeddings, graphs, nodes_exist, all_inputs_used, linear_layers)

@@ -64,7 +64,7 @@ class Preprocessing:
             if isinstance(field, Categorical) and (field.codes(columns) < 0).any():
                 row = int((field.codes(columns) < 0).argmax())
                 raise Mendable(
-                    f"The class {columns[field.name][row]!r} of '{field.name}' is new to the model.",
+                    f"The class '{columns[field.name][row]}' of '{field.name}' is new to the model.",
                     "A new class needs a new start: `gitdata train MODEL --method union`.",
                 )
         return np.concatenate([f.encode(columns) for f in self.outputs], axis=1).astype(np.float32)

@@ -162,8 +162,10 @@ def training_lines(record: Record) -> list[str]:
         return [f"{record['model']}: {verb} ({record['reason']})"]
     if record["action"] == "fall back":
         return [f"{record['model']} {record['version']} is the champion again: {one_line(record['reason'])}"]
-    rungs = ", ".join(f"{r['method']} {r['steps']} of {r['union_steps']} steps" for r in record["rungs"])
-    lines = [f"{record['model']} {record['version']}: {record['method']} ({rungs})"]
+    tried = ", ".join(f"{rung['method']} in {plural(rung['steps'], 'step')}" for rung in record["rungs"])
+    united = {rung["union_steps"] for rung in record["rungs"] if rung["method"] != "union"}
+    beside = "".join(f"; union would take {steps}" for steps in united) if record["method"] != "union" else ""
+    lines = [f"{record['model']} {record['version']}: {record['method']} ({tried}{beside})"]
     became = "; it is the champion" if record["champion"] else ""
     return [*lines, f"{record['model']} {record['version']} {record['verdict']}: {one_line(record['reason'])}{became}"]
 

@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 
 from gitdata.errors import Mendable
 from gitdata.training import feed, losses, network, optimizer
+from gitdata.training.architecture.layers import Conv
+from gitdata.training.architecture.notation import every_layer
 from gitdata.training.architecture.plan import Plan
 from gitdata.training.checkpoint import Checkpoint, Saved
 from gitdata.training.devices import Devices
@@ -35,6 +37,7 @@ _WEIGHTS = "weights"
 _MOMENTS = "optimizer."
 _MEMORY = "memory."
 OnEpoch = Callable[["State"], float]
+Carry = tuple[Any, Any, jax.Array]  # weights, optimiser state, losses
 
 
 class Diverged(Mendable):
@@ -240,7 +243,7 @@ def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any
 
 
 @lru_cache(maxsize=32)
-def compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callable[..., tuple[Any, Any, jax.Array]]:
+def compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callable[..., Carry]:
     """The compiled chunk: (weights, moments, batches …, rates, seed, position, steps) → the same state later, losses.
 
     Batches are inputs (most steps, rows, width), targets (…), masks (most steps, rows); `steps` of them are taken.
@@ -263,19 +266,44 @@ def compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callab
         stepped = optax.apply_updates(weights, -rate * updates)
         return stepped if learned is None else jnp.where(learned, stepped, kept), moved, value
 
+    def body(place: Any, carry: Carry, batch: tuple[Any, ...], seed: Any, position: Any) -> Carry:
+        weights, moments, found = carry
+        key = jax.random.fold_in(jax.random.key(seed), position) if random else None
+        weights, moments, value = step(weights, moments, batch, key)
+        return weights, moments, found.at[place].set(value)
+
     def chunk(
         weights: jax.Array, moments: Any, x: jax.Array, y: jax.Array, masks: jax.Array, rates: jax.Array,
         seed: jax.Array, position: jax.Array, steps: jax.Array,
-    ) -> tuple[jax.Array, Any, jax.Array]:  # fmt: skip
-        def body(place: jax.Array, carry: tuple[jax.Array, Any, jax.Array]) -> tuple[jax.Array, Any, jax.Array]:
-            weights, moments, found = carry
-            at = position + place.astype(jnp.uint32)
-            key = jax.random.fold_in(jax.random.key(seed), at) if random else None
-            weights, moments, value = step(weights, moments, (x[place], y[place], masks[place], rates[place]), key)
-            return weights, moments, found.at[place].set(value)
+    ) -> Carry:  # fmt: skip
+        def taken(place: jax.Array, carry: Carry) -> Carry:
+            batch = (x[place], y[place], masks[place], rates[place])
+            return body(place, carry, batch, seed, position + place.astype(jnp.uint32))
 
-        begin = (weights, moments, jnp.zeros(len(masks)))
-        weights, moments, found = jax.lax.fori_loop(0, steps, body, begin)
-        return weights, moments, found
+        done: Carry = jax.lax.fori_loop(0, steps, taken, (weights, moments, jnp.zeros(len(masks))))
+        return done
 
+    if _is_slow_in_a_loop(plan):
+        return _step_by_step(jax.jit(body, donate_argnums=1))
     return jax.jit(chunk, donate_argnums=(0, 1), out_shardings=Devices.local().replicated)
+
+
+def _is_slow_in_a_loop(plan: Plan) -> bool:
+    """Whether XLA would not lay out what the network computes for its fast CPU kernels: convolutions within a loop."""
+    convolves = any(isinstance(layer, Conv) for layer in every_layer(plan.layers))
+    return convolves and jax.default_backend() == "cpu" and Devices.local().count == 1
+
+
+def _step_by_step(step: Callable[..., Carry]) -> Callable[..., Carry]:
+    """A chunk that calls a compiled step for each batch."""
+
+    def chunk(
+        weights: Any, moments: Any, x: Any, y: Any, masks: Any, rates: Any, seed: Any, position: Any, steps: Any
+    ) -> Carry:
+        carry = (weights, moments, jnp.zeros(len(masks)))
+        for place in range(int(steps)):
+            at = np.uint32((int(position) + place) % 2**32)
+            carry = step(np.int32(place), carry, (x[place], y[place], masks[place], rates[place]), seed, at)
+        return carry
+
+    return chunk

@@ -19,6 +19,7 @@ from flax import nnx
 from gitdata.training import python
 from gitdata.training.architecture import layers as declared
 from gitdata.training.architecture.layers import Layer, Scope, Shape
+from gitdata.training.pooling import pooled
 
 FUNCTIONS: dict[str, Callable[[jax.Array], jax.Array]] = {
     "elu": jax.nn.elu,
@@ -223,11 +224,7 @@ def _(layer: Any, x: jax.Array, call: Call) -> jax.Array:
     shape = x.shape[1:]
     window = layer.sizes(layer.window, shape)
     stride = window if layer.stride is None else layer.sizes(layer.stride, shape)
-    places = ((1, *window, 1), (1, *stride, 1), layer.padding.upper())
-    if isinstance(layer, declared.MaxPool):
-        return jnp.asarray(jax.lax.reduce_window(x, -jnp.inf, jax.lax.max, *places))
-    sums, counts = (jax.lax.reduce_window(values, 0.0, jax.lax.add, *places) for values in (x, jnp.ones_like(x)))
-    return jnp.asarray(sums / counts)
+    return pooled(x, window, stride, layer.padding, largest=isinstance(layer, declared.MaxPool))
 
 
 @_flow.register

@@ -184,6 +184,7 @@ CASES = {
     "max_pool, same": Case({"max_pool": 3, "stride": 2, "padding": "same"}, (5, 6, 2),
                            pooled((3, 3), (2, 2), "max", same=True)),
     "avg_pool": Case({"avg_pool": [2, 3], "stride": 1}, (5, 6, 2), pooled((2, 3), (1, 1), "mean")),
+    "avg_pool, side by side": Case({"avg_pool": [2, 3]}, (5, 6, 2), pooled((2, 3), (2, 3), "mean")),
     "avg_pool, same": Case({"avg_pool": 3, "padding": "same"}, (7, 2), pooled((3,), (3,), "mean", same=True)),
     "global_avg_pool": Case("global_avg_pool", (5, 6, 2), lambda w, i: i["x"].mean(axis=(1, 2))),
     "global_max_pool": Case("global_max_pool", (5, 2), lambda w, i: i["x"].max(axis=1)),

@@ -35,7 +35,8 @@ from gitdata.training.preprocessing import Numeric, Preprocessing
 from gitdata.training.shuffle import Held, Streamed
 
 folder, streamed, dies_after = Path(sys.argv[1]), sys.argv[2] == "streamed", int(sys.argv[3])
-layers = notation.read([{"dense": 8}, "batch_norm", "relu", {"dropout": 0.2}, {"dense": "outputs"}], {})
+first = [{"reshape": [3, 1]}, {"conv": 4}, "flatten"] if sys.argv[2] == "convolved" else [{"dense": 8}]
+layers = notation.read([*first, "batch_norm", "relu", {"dropout": 0.2}, {"dense": "outputs"}], {})
 plan, adam = Plan((Input("x", (3,)),), (Output("y", 1),), layers), Optimizer(learning_rate=0.01)
 x = np.random.default_rng(0).normal(size=(500, 3)).astype(np.float32)
 columns = {"x": x, "y": x[:, 0]}
@@ -72,7 +73,7 @@ def train(folder: Path, rows: str, dies_after: int = 0) -> subprocess.CompletedP
     )
 
 
-@pytest.mark.parametrize("rows", ["held", "streamed"])
+@pytest.mark.parametrize("rows", ["held", "streamed", "convolved"])
 def test_a_killed_run_ends_with_the_same_weights(rows: str, tmp_path: Path) -> None:
     for name in ("one", "other"):
         (tmp_path / name).mkdir()

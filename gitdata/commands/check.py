@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from gitdata.training.architecture.plan import Plan
+    from gitdata.training.borrowing import Lenders
     from gitdata.training.check import Examination, Facts, Finding
     from gitdata.training.declaration import Declaration
     from gitdata.training.preprocessing import Preprocessing
@@ -66,9 +67,11 @@ def check(repo: Repo, model: str, *, quick: bool = False, say: Say = silent) -> 
         fields = _measured(source, parts["train"], fields, declaration)
         tests = _measured(source, parts["test"], fields, declaration) if rows["test"] else {}
     others = partial(repo.ledger, commit=repo.ledger_commit())
-    lent = {name: own.plan for name, own in lenders(repo, declaration, snapshot, others, say).items()}
+    borrowed = lenders(repo, declaration, snapshot, others, say)
+    lent = {name: own.plan for name, own in borrowed.items()}
     found = examine(declaration, fields.values(), tests=tests, rows=rows, memory=memory(), lenders=lent)
     runs = _python(repo, model, declaration)
+    runs += [] if quick or found.errors else _far(borrowed, source, parts["train"])
     news = [] if quick or found.errors else _news(repo, model, declaration, chain, source, live, say)
     return _records(model, declaration, chain, live, rows, found, [*found.findings, *runs, *news], quick=quick)
 
@@ -129,6 +132,15 @@ def say_outside(task: Task, preprocessing: Preprocessing, columns: Mapping[str, 
 
     for found in preprocessing.outside(next(blocks_of(columns))) if rows_of(columns) else ():
         task.say(f"Warning: {found.sentence}.")
+
+
+def say_far(task: Task, lenders: Lenders, columns: Mapping[str, NDArray[Any]]) -> None:
+    """Say what rows hold that is far from what borrowed layers were fitted to; of rows in blocks the first are seen."""
+    from gitdata.training.blocks import blocks_of, rows_of
+    from gitdata.training.borrowing import far
+
+    for name, found in far(lenders, next(blocks_of(columns))) if rows_of(columns) else ():
+        task.say(f"Warning: of {name}, whose layers are borrowed: {found.sentence}.")
 
 
 def _require(task: Task, found: Examination) -> None:
@@ -225,6 +237,21 @@ def _python(repo: Repo, model: str, declaration: Declaration) -> list[Finding]:
     text = f"the network runs Python, models/{file}, which this machine does not allow"
     remedy = "Read that file; if you trust it: `git config gitdata.allowPython true`."
     return [warning("python", text, remedy, layer=layers[0].name)]
+
+
+def _far(borrowed: Lenders, source: RowSource, parts: list[Part]) -> list[Finding]:
+    """What the rows hold that is far from what borrowed layers were fitted to."""
+    if not borrowed:
+        return []
+    from gitdata.training.borrowing import far
+    from gitdata.training.check.findings import warning
+
+    remedy = "Look whether these rows are right; the borrowed layers have seen none like them."
+    return [
+        warning("outside-borrowed", f"of {name}: {found.sentence}", remedy, found.field)
+        for columns in _blocks(source, parts)
+        for name, found in far(borrowed, columns)
+    ]
 
 
 def _news(

@@ -6,6 +6,7 @@ steps within the tolerance would add up to. Rows that either side of a compariso
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from gitdata.commands.transfer import package_files
 from gitdata.data import choice
 from gitdata.data.choice import Situation
 from gitdata.data.ledger import Entry, Outcome
+from gitdata.errors import Mendable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -74,8 +76,9 @@ class Judge:
             undecided=deployment.undecided,
             confirm=deployment.policy == "confirm",
         )
-        reason = _reason(outcome, promoted, comparisons, count(unknown) if can_judge else 0)
+        reason = _reason(outcome, promoted, comparisons, count(unknown) if can_judge else 0, count(rows))
         metrics = measure(candidate, unknown, self.declaration) if count(unknown) else {}
+        _require_numbers(metrics)
         return Judgement(outcome, promoted, reason, metrics, tuple(comparisons), count(unknown))
 
     def judged_rows(self, view: View, candidate: Package) -> AnyColumns:
@@ -173,11 +176,23 @@ def _not_in(digests: NDArray[np.uint64], package: Package) -> NDArray[np.bool_]:
     return ~np.isin(digests, package.trained_rows)
 
 
-def _reason(outcome: Outcome, promoted: bool, comparisons: list[dict[str, Any]], rows: int) -> str:
+def _require_numbers(value: Any) -> None:
+    """Raises Mendable where a metric is none: a network that answers with no number is not to be used."""
+    for inner in value.values() if isinstance(value, Mapping) else ():
+        _require_numbers(inner)
+    if isinstance(value, float) and math.isnan(value):
+        raise Mendable(
+            "The new version answers test rows with what is no number; nothing was recorded.",
+            "Lower learning_rate in [training.optimizer], or look at these rows.",
+        )
+
+
+def _reason(outcome: Outcome, promoted: bool, comparisons: list[dict[str, Any]], rows: int, existing: int) -> str:
     if outcome == "experiment":
         return "it cannot become champion"
     if not rows:
-        return "there are no test rows to judge it by"
+        trained = f"all {existing} test rows were trained on, too" if existing else "there are no test rows"
+        return f"{trained}: nothing to judge it by"
     if outcome == "waiting":
         return "it passed the gate; the model's policy wants a person to promote it"
     if not comparisons:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gitdata.commands.records import Say
-from gitdata.commands.situation import Ledgers, live_anywhere
+from gitdata.commands.situation import Ledgers, labels_of_any, live_anywhere
 from gitdata.commands.transfer import package_files
 from gitdata.data.ledger import Entry, Ledger
 from gitdata.errors import Mendable
@@ -35,7 +35,7 @@ def lenders(
         if lost := ledger.seen(entry.id) - live:
             raise Mendable(
                 f"models/{declaration.name}.toml borrows of {reference}, which has seen what is not live "
-                f"{snapshot.where}: {', '.join(sorted(id[:8] for id in lost))}.",
+                f"{snapshot.where}: {', '.join(labels_of_any(snapshot.chains, lost))}.",
                 "Borrow of a version that has not: `gitdata models`.",
             )
         found[reference] = lender(package_files(repo, entry, say))

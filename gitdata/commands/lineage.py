@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gitdata.commands.models import version
 from gitdata.commands.records import Record, Say, silent
-from gitdata.commands.situation import labels
+from gitdata.commands.situation import labels_of_any
 from gitdata.data.chain import Chain
 from gitdata.data.ledger import Entry, Ledger
 from gitdata.errors import Mendable
@@ -75,7 +75,7 @@ def _record(ledger: Ledger, entry: Entry, chains: dict[str, Chain]) -> Record:
         "lineage",
         entry.id,
         {
-            "added": _labels(chains, version.added),
+            "added": labels_of_any(chains, version.added),
             "champion": ledger.champion == entry.id,
             "commit": version.commit,
             "declaration": version.declaration,
@@ -88,13 +88,3 @@ def _record(ledger: Ledger, entry: Entry, chains: dict[str, Chain]) -> Record:
             "verdict": entry.verdict.outcome,
         },
     )
-
-
-def _labels(chains: dict[str, Chain], ids: tuple[str, ...]) -> list[str]:
-    """`dataset@version-id8` of extensions; the id alone of one whose pointer is not here."""
-    found, rest = [], set(ids)
-    for dataset, chain in sorted(chains.items()):
-        own = frozenset(rest & chain.extensions.keys())
-        rest -= own
-        found += [f"{dataset}@{label}" for label in labels(chain, own)]
-    return found + sorted(id[:8] for id in rest)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 
 from gitdata import durable
@@ -201,6 +201,16 @@ def labels(chain: Chain, ids: frozenset[str]) -> list[str]:
     known = [id for id in ids if id in chain.extensions]
     labels = [extension.stem for extension in chain.ordered(known)]
     return labels + sorted(id[:8] for id in ids if id not in chain.extensions)
+
+
+def labels_of_any(chains: Mapping[str, Chain], ids: Iterable[str]) -> list[str]:
+    """`dataset@version-id8` of extensions; the id alone of one whose pointer is not here."""
+    found, rest = [], set(ids)
+    for dataset, chain in sorted(chains.items()):
+        own = frozenset(rest & chain.extensions.keys())
+        rest -= own
+        found += [f"{dataset}@{label}" for label in labels(chain, own)]
+    return found + sorted(id[:8] for id in rest)
 
 
 def sentence(decision: Decision, chain: Chain, ledger: Ledger) -> str:

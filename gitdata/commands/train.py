@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
-from gitdata.commands.check import require_fit, require_rows, say_outside
+from gitdata.commands.check import require_fit, require_rows, say_far, say_outside
 from gitdata.commands.engine import allows_python, compile_cache, prepare_training
 from gitdata.commands.judge import Judge, rounded_all
 from gitdata.commands.origin import Origins
@@ -113,6 +113,7 @@ def _climb(
     data = _training_data(task, view, decision, strict=set(methods) == {"finetune"})
     if restored is None:
         require_rows(task, view, data.whole(), {name: own.plan for name, own in lent.items()})
+        say_far(task, lent, data.whole())
     else:
         say_outside(task, restored.preprocessing, data.unseen())
     looking_on = watch(task, decision, view.situation.live, tell)

@@ -20,7 +20,7 @@ from gitdata.training.architecture.borrowed import found
 from gitdata.training.architecture.layers import Layer, Part
 from gitdata.training.architecture.plan import Plan
 from gitdata.training.declaration import Data, Declaration
-from gitdata.training.preprocessing import Categorical, FieldCode, Preprocessing
+from gitdata.training.preprocessing import Categorical, FieldCode, Outside, Preprocessing
 
 _NAME = re.compile(
     r"(?:part|frozen)([0-9]+)_(.+)"
@@ -62,6 +62,15 @@ def require_alike(declaration: Declaration, lenders: Lenders) -> None:
                     "Borrow of versions that were fitted to the same rows, or of one.",
                 )
             _require_same(declaration, name, field)
+
+
+def far(lenders: Lenders, columns: Mapping[str, NDArray[Any]]) -> list[tuple[str, Outside]]:
+    """What rows hold that is far from all that lenders were fitted to, with the name of the lender."""
+    return [
+        (name, found)
+        for name, own in lenders.items()
+        for found in replace(own.preprocessing, outputs=()).outside(columns)
+    ]
 
 
 def coded(codes: Preprocessing, lenders: Lenders) -> Preprocessing:

@@ -106,7 +106,7 @@ def _weights_of(loss: Loss, field: Categorical, counts: NDArray[np.float64]) -> 
     learned = np.array([str(loss.ignore) != name for name in names])
     if loss.class_weights == "balanced":
         present = learned & (counts > 0)
-        weights = counts[present].sum() / np.maximum(present.sum() * counts, 1)
+        weights = np.where(present, counts[present].sum() / np.maximum(present.sum() * counts, 1), 1.0)
     else:
         weights = np.array([given.get(name, 1.0) for name in names])
     return np.asarray(np.where(learned, weights, 0.0))

@@ -145,6 +145,7 @@ def climb(
             recipe = replace(recipe, steps=0)  # parallel extensions that were seen brought all of these rows already
         try:
             package, steps = _train(recipe, declaration, rows, validation, watch or _nobody)
+            loss = _finite(_validation_loss(package, validation, declaration))
         except Mendable as failed:
             error = failed
             if isinstance(failed, loop.Diverged) and data.names:
@@ -153,7 +154,6 @@ def climb(
                 raise error from failed
             say(f"{method}: {error.message}")
             continue
-        loss = _validation_loss(package, validation, declaration)
         within = loss is None or reference is None or loss <= (1 + declaration.deployment.tolerance) * reference
         rung = Rung(
             method=method,
@@ -350,6 +350,16 @@ def _validation_loss(package: Package | None, rows: Columns, declaration: Declar
     if package is None or not rows_of(rows) or not gate.comparable(package, declaration, rows):
         return None
     return gate.mean_loss(gate.row_losses(package, rows, declaration), declaration)
+
+
+def _finite(loss: float | None) -> float | None:
+    """A loss; raises Mendable where it is no number, or none that anything compares with."""
+    if loss is not None and not math.isfinite(loss):
+        raise Mendable(
+            "Training diverged: the loss on validation rows is no finite number.",
+            "Lower learning_rate in [training.optimizer]; the champion stays.",
+        )
+    return loss
 
 
 def _loss_of(tried: tuple[Rung, Package, Columns]) -> float:

@@ -301,7 +301,7 @@ def _(layer: declared.Part, x: jax.Array, call: Call) -> jax.Array:
 
 @_flow.register
 def _(layer: declared.Python, x: jax.Array, call: Call) -> jax.Array:
-    return python.called(layer, call.next("python"), x, training=call.training)
+    return python.called(layer, call.next("python"), x, call.rows, training=call.training)
 
 
 @_flow.register

@@ -25,7 +25,7 @@ from gitdata.training.architecture.notation import every_layer
 from gitdata.training.architecture.plan import Plan
 from gitdata.training.architecture.summary import MOST_WEIGHTS
 
-_FROZEN = re.compile(r"(^|_)frozen\d+_")  # in the names of weights of a frozen part
+_FROZEN = re.compile(r"(part\d+_)*frozen\d+_")  # what the names of weights of a frozen part begin with
 
 
 class Network(nnx.Module):
@@ -73,7 +73,7 @@ def _abstract(plan: Plan) -> _Abstract:
         _leaf_name(path)
         for path, _ in jax.tree_util.tree_leaves_with_path(nnx.state(nnx.merge(graph, state), nnx.Param))
     }
-    parameters = {name for name in every if not _FROZEN.search(name)}
+    parameters = {name for name in every if not _FROZEN.match(name)}
     learned = np.repeat([name in parameters for name in shapes], sizes) if parameters != shapes.keys() else None
     return _Abstract(graph, shapes, unravel, learned)
 

@@ -6,6 +6,7 @@ Whoever opens packages or trains calls it where the owner of the machine said so
 from __future__ import annotations
 
 import hashlib
+import inspect
 import sys
 import traceback
 from collections.abc import Iterator
@@ -43,21 +44,32 @@ def made(layer: Python, shape: Shape, rngs: nnx.Rngs) -> nnx.Module:
         raise Mendable(f"models/{file} has no Flax module '{name}'.", f"Write `class {name}(nnx.Module): …` there.")
     with _naming(layer, "could not be made"):
         module: nnx.Module = kind(shape, **layer.options, rngs=rngs)  # type: ignore[call-arg]
+    keeps = False
     for path, variable in nnx.iter_graph(module):
+        keeps = keeps or isinstance(variable, nnx.BatchStat)
         if isinstance(variable, nnx.Variable) and not isinstance(variable, _STATE):
             raise Mendable(
                 f"models/{layer.python} keeps {type(variable).__name__} as '{'.'.join(map(str, path))}', which no "
                 "package holds.",
                 "Keep nnx.Param and nnx.BatchStat alone; for dropout put { dropout = … } beside it.",
             )
+    if keeps and not _takes_mask(module):
+        raise Mendable(
+            f"models/{layer.python} keeps statistics of batches, and does not ask which rows of a batch count.",
+            "Write `def __call__(self, x, mask=None)`, and hand the mask on to the norm.",
+        )
     return module
 
 
-def called(layer: Python, module: Any, x: jax.Array, *, training: bool) -> jax.Array:
-    """What a module makes of a batch (rows, *shape). Raises Mendable where that is not what the layer declares."""
+def called(layer: Python, module: Any, x: jax.Array, rows: jax.Array | None, *, training: bool) -> jax.Array:
+    """What a module makes of a batch (rows, *shape). Raises Mendable where that is not what the layer declares.
+
+    `rows`: shape (rows,), 0 for those that only fill the batch up; None: all count.
+    """
+    there = None if rows is None or not training else (rows > 0).reshape(-1, *[1] * (x.ndim - 1))
     with _naming(layer, "failed"):
         (module.train if training else module.eval)()
-        result = jnp.asarray(module(x))
+        result = jnp.asarray(module(x, mask=there) if _takes_mask(module) else module(x))
     if result.shape != (len(x), *layer.shape):
         raise Mendable(
             f"models/{layer.python} makes {list(result.shape[1:])} of each row, and shape = {list(layer.shape)} is "
@@ -83,6 +95,10 @@ def _loaded(file: str, source: str) -> ModuleType:
     return module
 
 
+def _takes_mask(module: Any) -> bool:
+    return "mask" in inspect.signature(type(module).__call__).parameters
+
+
 def _names(layer: Python) -> tuple[str, str]:
     file, _, name = layer.python.partition(":")
     return file, name
@@ -102,7 +118,7 @@ def _naming_file(file: str, what: str) -> Iterator[None]:
         yield
     except Mendable:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         lines = [
             frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == f"models/{file}"
         ]

@@ -55,6 +55,32 @@ def test_a_first_training_is_a_union_and_learns(lattice: Columns, declare: Decla
     assert losses.mean() < 0.25  # predicting the mean of standardised targets costs about 0.8
 
 
+def test_a_run_whose_last_step_diverges_is_no_candidate(
+    lattice: Columns, declare: Declare, short: dict[str, str]
+) -> None:
+    """Losses are taken before each step: those of the last one are seen in validation only."""
+    wild = {
+        "epochs = 200": "epochs = 2", "batch_size = 32": "batch_size = 2048", 'loss = "mae"': 'loss = "mse"',
+        '{ name = "adam", learning_rate = 3e-3 }': '{ name = "sgd", learning_rate = 100.0 }', '"cosine"': '"constant"',
+        '"relu"': '"identity"',
+    }  # fmt: skip
+    with pytest.raises(Mendable, match="diverged"):
+        climb(declare(**wild), data(lattice, 0, 640), None, None)
+    settings = 'epochs = 2\noptimizer = { name = "sgd", learning_rate = 100.0 }\nschedule = "constant"'
+    manual = {
+        'type = "automatic"': f'type = "manual"\n{settings}',
+        'loss = "mae"': 'loss = "mse"',
+        '"relu"': '"identity"',
+    }
+    linear = climb(declare(**{**short, '"relu"': '"identity"'}), data(lattice, 0, 640), None, None).package
+    said: list[str] = []
+    found = climb(
+        declare(**short, **manual), data(lattice, 640, 656), linear, linear, ("finetune", "union"), said.append
+    )
+    assert found.rung.method == "union"
+    assert "diverged" in said[0]
+
+
 def test_finetune_reads_unseen_rows_alone_and_goes_on_from_the_restored_state(
     lattice: Columns, declare: Declare, short: dict[str, str], base: Package
 ) -> None:

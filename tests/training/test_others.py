@@ -169,6 +169,13 @@ def test_what_does_not_go_with_the_lender_is_named(lender: Lender, old: str, new
     assert said in caught.value.message
 
 
+def test_rows_far_from_what_a_lender_was_fitted_to_are_named(lender: Lender) -> None:
+    assert borrowing.far({"enc@1": lender}, rows()) == []
+    other = rows(scale=3.0) | {"kind": np.array(["z"] * 64)}
+    found = {outside.field: name for name, outside in borrowing.far({"enc@1": lender}, other)}
+    assert found == {"a": "enc@1", "b": "enc@1", "kind": "enc@1"}
+
+
 def test_lenders_that_code_an_input_differently_do_not_go_together(lender: Lender) -> None:
     other = borrowing.lender(package.encode(trained(parse(ENCODER, "other"), rows(30, seed=5))))
     text = BORROWER.replace("FREEZE", "true").replace('[{ input = "c" }, { dense = 3 }]', '[{ model = "other@1" }]')
@@ -206,8 +213,8 @@ class Scaled(nnx.Module):
         self.norm = nnx.BatchNorm(width, rngs=rngs)
         self.factor = factor
 
-    def __call__(self, x):
-        return jax.nn.gelu(self.norm(self.line(x))) * self.factor
+    def __call__(self, x, mask=None):
+        return jax.nn.gelu(self.norm(self.line(x), mask=mask)) * self.factor
 """
 
 
@@ -247,6 +254,26 @@ def test_a_module_is_a_layer_like_others(allowed: None) -> None:
     assert moved.any()
 
 
+def test_rows_that_fill_a_batch_up_do_not_count_in_statistics(allowed: None) -> None:
+    plan = plan_with(layer())
+    vector = network.initial_weights(plan, 0)
+    x = np.full((4, 3), 5, np.float32)
+    full, half = np.ones(4, np.float32), np.array([1, 1, 0, 0], np.float32)
+    zeros = np.where(half[:, None] > 0, x, 0)
+    expected, found = (
+        network.named(plan, np.asarray(network.apply_training(plan, vector, rows, None, mask)[1]))["python.0.norm.mean"]
+        for rows, mask in ((x, full), (zeros, half))
+    )
+    assert found == pytest.approx(expected, rel=1e-5)
+
+
+def test_an_attribute_may_have_any_name(allowed: None) -> None:
+    plan = plan_with(layer(SCALED.replace("line", "my_frozen0_line")))
+    learned = network.learned(plan)
+    assert learned is not None
+    assert int((~learned).sum()) == 10
+
+
 def test_nothing_runs_unless_this_machine_allows_it() -> None:
     plan = plan_with(layer("raise SystemExit"))
     with pytest.raises(Mendable, match="this machine does not allow that"):
@@ -270,6 +297,16 @@ def test_a_package_carries_the_source_and_its_digest(allowed: None) -> None:
             SCALED.replace("def __call__(self", "def __call__(self,,"),
             {},
             "models/blocks.py, line 12: could not be read",
+        ),
+        (
+            SCALED.replace("import jax\n", "raise SystemExit\n"),
+            {},
+            "models/blocks.py, line 2: could not be read: System",
+        ),
+        (
+            SCALED.replace("x, mask=None", "x").replace(", mask=mask", ""),
+            {},
+            "does not ask which rows of a batch count",
         ),
         (SCALED, {"options": {"height": 5}}, "Scaled could not be made: TypeError"),
         (

@@ -95,6 +95,8 @@ BROKEN: list[tuple[str, str, str | None, str | None, Declaration, Columns]] = [
     ("error", "missing-values", "y", None, declared(), {**PLAIN, "y": np.where(np.arange(N) > 57, np.inf, Y)}),
     ("error", "transform-undefined", "x", None, declared('transform = { x = "log" }'), PLAIN),
     ("error", "transform-undefined", "x", None, declared('transform = { inputs = "sqrt" }', inputs='["x"]'), PLAIN),
+    ("error", "too-large", "x", None, declared(), {**PLAIN, "x": X * 1e300}),
+    ("error", "too-large", "y", None, declared(layers=f'[{OUT}, "relu"]'), {**PLAIN, "y": Y * 1e306}),
     ("warning", "constant", "x", None, declared(), {**PLAIN, "x": np.ones(N)}),
     ("warning", "constant", "y", None, declared(), {**PLAIN, "y": np.ones(N)}),
     ("warning", "unscaled", "x", None, declared('scaling = { x = "none" }'), {**PLAIN, "x": X * 1e4}),
@@ -213,6 +215,15 @@ def test_rows_are_counted(rows: dict[str, int], rule: str, level: str) -> None:
     found = examined(declared(), PLAIN, rows=rows)
     assert rules(found.findings) == {rule}
     assert only(found, rule).level == level
+
+
+def test_fields_that_the_model_does_not_use_are_not_measured() -> None:
+    columns = {**PLAIN, "w": X * 1e300}
+    measured = measure(facts_of(columns), declared().data, [columns])
+    assert {name for name, facts in measured.items() if facts.measured is None} == {"w"}
+    assert examined(declared(), columns).findings == ()
+    logarithm = declared('transform = { w = "log10" }', inputs='["x", "z", "w"]')
+    assert examined(logarithm, {**PLAIN, "w": Y[::-1] * 1e300}).findings == ()
 
 
 def test_a_wild_number_is_pointed_at() -> None:

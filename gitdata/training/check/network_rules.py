@@ -125,6 +125,8 @@ def targets_of(subject: Subject, name: str) -> Targets | None:
     measured = facts.measured if facts is not None else None
     if scaling in ("minmax", "image"):
         return Targets(0.0, 1.0, 0.5, 0.5)
+    if measured is not None and not math.isfinite(measured.deviation):
+        return None
     if measured is None or measured.minimum is None:
         return None if scaling == "none" else Targets(-2.0, 2.0, 0.0, 1.0)
     if scaling == "none":

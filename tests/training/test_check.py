@@ -72,9 +72,35 @@ CLASSIFY = 'loss = "cross_entropy"\nmetrics = ["accuracy"]'
 GRAPH = f'[{{ input = "nodes" }}, {{ graph_conv = 4, edges = "edges" }}, {{ graph_pool = "mean" }}, {OUT}]'
 TWO_HEADS = f'[{{ heads = {{ y = [{OUT}, "relu"], w = [{OUT}] }} }}]'
 
+CLASSES: Columns = {**PLAIN, "y": NAMES}
+
+
+def weighted(terms: str) -> str:
+    """A loss of classes with some terms."""
+    return f'loss = {{ name = "cross_entropy", {terms} }}'
+
+
 BROKEN: list[tuple[str, str, str | None, str | None, Declaration, Columns]] = [
     ("error", "field-missing", "xx", None, declared(inputs='["xx", "z"]'), PLAIN),
     ("error", "field-missing", "yy", None, declared(outputs='["yy"]'), PLAIN),
+    ("error", "no-inputs", None, None, declared(inputs="[]"), PLAIN),
+    ("error", "slices", "w", None, declared(training='[deployment]\nslices = { w = "categories" }'), PLAIN),
+    ("error", "slices", "x", None,
+     declared(training="[deployment]\nslices = { x = [0.0] }"), {**PLAIN, "x": NAMES}),
+    ("error", "slices", "x", None,
+     declared(training="[deployment]\nslices = { x = [0] }"), {**PLAIN, "x": EDGES[:, 0]}),
+    ("error", "class-unknown", "y", None, declared(training=weighted("class_weights = { d = 2.0 }")), CLASSES),
+    ("warning", "class-unknown", "y", None, declared(training=weighted('ignore = "d"')), CLASSES),
+    ("error", "one-class", "y", None, declared(training=weighted("class_weights = { a = 0, b = 0, c = 0 }")), CLASSES),
+    ("error", "one-class", "y", None,
+     declared(training=weighted('class_weights = { a = 0.0 }, ignore = "b"')), CLASSES),
+    ("warning", "metric-unused", None, None, declared(training='metrics = ["mae", "accuracy"]'), PLAIN),
+    ("warning", "layers-unused", None, "layer 2 (input)",
+     declared(layers=f'[{{ dense = 4 }}, {{ input = ["x", "z"] }}, {OUT}]'), PLAIN),
+    ("warning", "layers-unused", None, "layer 1 (concat) → branch 2 → layer 2 (embedding)",
+     declared('encoding = { x = "codes" }',
+              f'[{{ concat = [[{{ input = "z" }}], ["relu", {{ embedding = 2, of = "x" }}]] }}, {OUT}]'),
+     {**PLAIN, "x": KINDS}),
     ("error", "key-unknown", "w", None, declared('transform = { w = "log" }'), PLAIN),
     ("error", "key-unknown", "w", None, declared('scaling = { w = "none" }'), PLAIN),
     ("error", "key-unknown", "w", None, declared('categories = ["w"]'), PLAIN),

@@ -13,14 +13,8 @@ from types import MappingProxyType
 from typing import Any
 
 from gitdata.errors import Mendable
-from gitdata.training.settings import Loss, Optimizer, Schedule
 
 DEEPEST = 8  # files that extend one another
-
-_USUAL = {  # what a table without a name is one of
-    "optimizer": Optimizer.model_fields["name"].default,
-    "schedule": Schedule.model_fields["name"].default,
-}
 
 _SEPARATOR = "\x1e"
 _PYTHON = re.compile(r"""["']?python["']?[ \t]*=[ \t]*["']([A-Za-z0-9][A-Za-z0-9._-]*\.py):""")
@@ -120,8 +114,11 @@ def _one_over(key: str, base: Any, own: Any) -> Any:
 
 def _goes_on(key: str, base: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
     """Whether a table says more of what another one names; losses by output say nothing of one for all outputs."""
+    from gitdata.training.settings import Loss, Optimizer, Schedule
+
     if "name" in own:
-        return bool(base.get("name", _USUAL.get(key)) == own["name"])
+        usual = {table.__name__.lower(): table.model_fields["name"].default for table in (Optimizer, Schedule)}
+        return bool(base.get("name", usual.get(key)) == own["name"])
     return key != "loss" or "name" not in base or own.keys() <= Loss.model_fields.keys()
 
 

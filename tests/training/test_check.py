@@ -288,6 +288,30 @@ def test_memory_is_compared_before_anything_is_allocated() -> None:
     assert "memory" not in rules(examined(declaration, PLAIN, memory=2**33).findings)
 
 
+def test_a_batch_that_memory_does_not_hold_is_refused() -> None:
+    """8,192 rows × (2 inputs + 40,000 numbers, of which relu holds none of its own, + an output) × 4 bytes × 3."""
+    wide = declared(layers=f'[{{ dense = 40000 }}, "relu", {OUT}]', training="batch_size = 100000")
+    rows = {"train": 8000, "test": 5000}
+    found = only(examined(wide, PLAIN, rows=rows, memory=2**31), "batch-memory")
+    assert (found.level, found.layer) == ("error", "dense 40000")
+    assert "batches of 8,192 rows need some 3.7 GiB" in found.text
+    assert only(examined(wide, PLAIN, rows=rows, memory=2**32), "batch-memory").level == "warning"
+    assert "batch-memory" not in rules(examined(wide, PLAIN, rows=rows, memory=2**33).findings)
+    assert "batch-memory" not in rules(examined(wide, PLAIN, memory=2**31).findings)  # 60 rows were measured
+
+
+def test_a_run_is_as_long_as_rows_and_epochs_are() -> None:
+    rows = {"train": 4000, "test": 1000}
+    slow = declared(training="schedule = { warmup = 1251 }\nepochs = 10")
+    found = only(examined(slow, PLAIN, rows=rows), "warmup")
+    assert found.text == "the warm-up takes 1,251 steps, and the run has 1,250"
+    assert examined(declared(training="schedule = { warmup = 1250 }\nepochs = 10"), PLAIN, rows=rows).findings == ()
+    endless = declared(training="epochs = 1000000")
+    assert "125,000,000 steps" in only(examined(endless, PLAIN, rows=rows), "steps").text
+    one = only(examined(declared(), PLAIN, rows={"train": 400, "test": 1}), "test-rows")
+    assert one.text.startswith("1 test row shows")
+
+
 @given(hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e6, 1e6)), st.integers(1, 9))
 def test_what_is_measured_does_not_depend_on_the_blocks(values: np.ndarray, size: int) -> None:
     data = declared(inputs='["x"]').data

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from gitdata.training.declaration import Declaration
     from gitdata.training.preprocessing import Preprocessing
 
+_FEW = 1000  # train rows that may all have the same inputs, or be held out by chance
 _BLOCK = 2**18  # rows that are read at a time, if files are no larger
 
 
@@ -69,8 +70,10 @@ def check(repo: Repo, model: str, *, quick: bool = False, say: Say = silent) -> 
     lent = {name: own.plan for name, own in lenders(repo, declaration, snapshot, others, say).items()}
     found = examine(declaration, fields.values(), tests=tests, rows=rows, memory=memory(), lenders=lent)
     runs = _python(repo, model, declaration)
-    news = [] if quick or found.errors else _news(repo, model, declaration, chain, source, live, say)
-    return _records(model, declaration, chain, live, rows, found, [*found.findings, *runs, *news], quick=quick)
+    measured = not quick and not found.errors
+    news = [*_held_out(source, parts), *_news(repo, model, declaration, chain, source, live, say)] if measured else []
+    findings = sorted([*found.findings, *runs, *news], key=lambda finding: finding.level)
+    return _records(model, declaration, chain, live, rows, found, findings, quick=quick)
 
 
 def fields_of(repo: Repo, chain: Chain, live: Iterable[str]) -> dict[str, Facts]:
@@ -225,6 +228,17 @@ def _python(repo: Repo, model: str, declaration: Declaration) -> list[Finding]:
     text = f"the network runs Python, models/{file}, which this machine does not allow"
     remedy = "Read that file; if you trust it: `git config gitdata.allowPython true`."
     return [warning("python", text, remedy, layer=layers[0].name)]
+
+
+def _held_out(source: RowSource, parts: Mapping[str, list[Part]]) -> Iterator[Finding]:
+    """Whether validation rows are taken from the train rows until none is left, which happens where there are few."""
+    from gitdata.training.check.findings import error
+
+    train = sum(part.rows for part in parts["train"])
+    if parts["validation"] or not 0 < train <= _FEW or not source.held_out(source.rows(parts["train"])).all():
+        return
+    text = "without a validation split a tenth of the train rows is held out, by their inputs; here that is every row"
+    yield error("held-out", text, "Add validation rows: `gitdata extend … --validation FILE`, or more train rows.")
 
 
 def _news(

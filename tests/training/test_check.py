@@ -195,6 +195,17 @@ def test_what_fits_is_left_in_peace() -> None:
     assert examined(unit, PLAIN).findings == ()
 
 
+def test_a_borrowed_input_is_shown_as_its_lender_codes_it() -> None:
+    from gitdata.training.architecture.plan import Input, Output, Plan
+
+    own = Plan((Input("x", (3,)), Input("w", ())), (Output("y", 1),), declared().network.layers)
+    layers = f'[{{ concat = [[{{ model = "a@3" }}], [{{ input = "z" }}]] }}, {OUT}]'
+    borrowing = declared(layers=layers, inputs='["x", "w", "z"]')
+    found = examined(borrowing, {**PLAIN, "x": NAMES, "w": X * Z}, lenders={"a@3": own})
+    assert found.findings == ()
+    assert [coded.coding for coded in found.inputs] == ["as a@3 codes it", "as a@3 codes it", "standardised"]
+
+
 def test_the_demo_fits_by_schema_and_by_rows(lattice: Columns) -> None:
     declaration = parse(DECLARATION, "lattice")
     facts = facts_of(lattice)

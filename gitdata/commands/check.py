@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from gitdata.training.declaration import Declaration
     from gitdata.training.preprocessing import Preprocessing
 
+_FEW = 1000  # train rows that may all have the same inputs, or be held out by chance
 _BLOCK = 2**18  # rows that are read at a time, if files are no larger
 
 
@@ -71,9 +72,12 @@ def check(repo: Repo, model: str, *, quick: bool = False, say: Say = silent) -> 
     lent = {name: own.plan for name, own in borrowed.items()}
     found = examine(declaration, fields.values(), tests=tests, rows=rows, memory=memory(), lenders=lent)
     runs = _python(repo, model, declaration)
-    runs += [] if quick or found.errors else _far(borrowed, source, parts["train"])
-    news = [] if quick or found.errors else _news(repo, model, declaration, chain, source, live, say)
-    return _records(model, declaration, chain, live, rows, found, [*found.findings, *runs, *news], quick=quick)
+    measured = not quick and not found.errors
+    if measured:
+        runs += [*_held_out(source, parts), *_far(borrowed, source, parts["train"])]
+    news = _news(repo, model, declaration, chain, source, live, say) if measured else []
+    findings = sorted([*found.findings, *runs, *news], key=lambda finding: finding.level)
+    return _records(model, declaration, chain, live, rows, found, findings, quick=quick)
 
 
 def fields_of(repo: Repo, chain: Chain, live: Iterable[str]) -> dict[str, Facts]:
@@ -252,6 +256,17 @@ def _far(borrowed: Lenders, source: RowSource, parts: list[Part]) -> list[Findin
         for columns in _blocks(source, parts)
         for name, found in far(borrowed, columns)
     ]
+
+
+def _held_out(source: RowSource, parts: Mapping[str, list[Part]]) -> Iterator[Finding]:
+    """Whether validation rows are taken from the train rows until none is left, which happens where there are few."""
+    from gitdata.training.check.findings import error
+
+    train = sum(part.rows for part in parts["train"])
+    if parts["validation"] or not 0 < train <= _FEW or not source.held_out(source.rows(parts["train"])).all():
+        return
+    text = "without a validation split a tenth of the train rows is held out, by their inputs; here that is every row"
+    yield error("held-out", text, "Add validation rows: `gitdata extend … --validation FILE`, or more train rows.")
 
 
 def _news(

@@ -9,14 +9,15 @@ from __future__ import annotations
 
 import re
 import tomllib
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, Field, SerializeAsAny, ValidationError, field_validator, model_validator
 
 from gitdata.canonical import digest
 from gitdata.errors import Mendable
+from gitdata.training import mistakes
 from gitdata.training.architecture import borrowed, notation
 from gitdata.training.architecture.layers import Layer
 from gitdata.training.architecture.notation import Block
@@ -44,6 +45,10 @@ __all__ = [
 ]  # fmt: skip
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
+
+_CHOICE = re.compile(  # what pydantic puts into a path where there are several ways to read a value
+    r"(?:One|Each|str|int|float)$|(?:literal|tuple|dict|list)\[|constrained-|function-"
+)
 
 Transform = Literal["log", "log10", "log1p", "sqrt", "none"]
 Scaling = Literal["standard", "minmax", "robust", "channels", "image", "none"]
@@ -76,11 +81,16 @@ class Data(Table):
     def _unpin(cls, value: Any) -> Any:
         if isinstance(value, dict) and isinstance(value.get("dataset"), str) and "version" not in value:
             dataset, _, version = value["dataset"].partition("@")
+            if value["dataset"].endswith("@"):
+                raise ValueError(f"dataset '{dataset}@' names no version; a version is wanted, as in '{dataset}@1.2.0'")
             return value | {"dataset": dataset, "version": version or None}
         return value
 
     @model_validator(mode="after")
-    def _disjoint(self) -> Data:
+    def _each_once(self) -> Data:
+        for role, names in (("inputs", self.inputs or ()), ("outputs", self.outputs), ("categories", self.categories)):
+            if twice := [name for name, count in Counter(names).items() if count > 1]:
+                raise ValueError(f"{role} names '{twice[0]}' twice; name it once")
         if both := sorted(set(self.inputs or ()) & set(self.outputs)):
             raise ValueError(f"'{both[0]}' is both input and output")
         return self
@@ -106,6 +116,12 @@ class Data(Table):
         return "outputs" if name in self.outputs else "inputs"
 
 
+class _Blocks(Table):
+    """[network.blocks]: what pydantic finds in one then names it."""
+
+    blocks: dict[str, Block]
+
+
 class Network(Table):
     """[network]: layers, the last one as wide as the outputs; blocks of layers with a name are written out."""
 
@@ -116,10 +132,7 @@ class Network(Table):
     def _read(cls, value: Any) -> Any:
         if not isinstance(value, dict) or "layers" not in value:
             return value
-        blocks = value.get("blocks", {})
-        if not isinstance(blocks, dict):
-            raise ValueError("blocks are tables: [network.blocks.NAME]")
-        found = {name: Block.model_validate(block) for name, block in blocks.items()}
+        found = _Blocks.model_validate({"blocks": value.get("blocks", {})}).blocks
         rest = {key: inner for key, inner in value.items() if key != "blocks"}
         return rest | {"layers": notation.read(value["layers"], found)}
 
@@ -151,12 +164,11 @@ class Declaration(Table):
     def _losses_fit(self) -> Declaration:
         losses, outputs = self.training.loss, self.data.outputs
         if isinstance(losses, dict) and losses.keys() != set(outputs):
-            different = sorted(losses.keys() ^ set(outputs))[0]
-            raise ValueError(
-                f"training.loss gives '{different}' a loss, which is no output{_nearest(different, outputs)}"
-                if different in losses
-                else f"training.loss gives the output '{different}' no loss"
-            )
+            if unknown := [name for name in losses if name not in outputs]:
+                near = mistakes.nearest(unknown[0], outputs)
+                raise ValueError(f"training.loss gives '{unknown[0]}' a loss, which is no output{near}")
+            without = next(name for name in outputs if name not in losses)
+            raise ValueError(f"training.loss gives the output '{without}' no loss")
         wanted = {"numbers": ("mae", "mse", "rmse"), "classes": ("accuracy", "cross_entropy")}
         fitting = [metric for kind, metrics in wanted.items() if kind in self.kinds for metric in metrics]
         if len(self.kinds) > 1:
@@ -208,7 +220,7 @@ def parse(text: str, name: str) -> Declaration:
     where = f"models/{name}.toml"
     if not re.fullmatch(_NAME, name):
         raise Mendable(f"'{name}' is no name for a model.", "Use letters, digits, '.', '_' and '-'.")
-    tables = _floats(merged(name, text, _tables))
+    tables = merged(name, text, _tables)
     if "network" in tables:
         tables["network"] = with_sources(tables["network"], text, where)
     if "name" in tables:
@@ -236,57 +248,31 @@ def check_methods(methods: Sequence[str]) -> None:
             raise Mendable(f"There is no method '{method}'.", f"Methods: {', '.join(METHODS)}.")
 
 
-def _floats(value: Any) -> Any:
-    """TOML tells 1 from 1.0; a person who writes `tolerance = 0` means 0.0."""
-    floats = ("learning_rate", "momentum", "b1", "b2", "eps", "final", "rate", "tolerance")
-    if isinstance(value, dict):
-        return {
-            key: float(inner) if key in floats and type(inner) is int else _floats(inner)
-            for key, inner in value.items()
-        }
-    return [_floats(item) for item in value] if isinstance(value, list) else value
-
-
 def _sentences(texts: Mapping[str, str], error: ValidationError) -> list[str]:
     seen: dict[str, str] = {}
     for problem in error.errors():
-        keys = [str(part) for part in problem["loc"]]
-        inner = ("literal[", "function-", "constrained-")
-        path = ".".join(key for key in keys if key[:1].islower() and not key.startswith(inner))
+        keys = [part for part in problem["loc"] if isinstance(part, str) and not _CHOICE.match(part)]
+        path = ".".join(keys)
         if not any(f"{path}.".startswith(f"{other}.") or f"{other}.".startswith(f"{path}.") for other in seen):
-            file, line = place(texts, path.split("."))
+            file, line = place(texts, keys)
             where = f"models/{file}.toml" + (f", line {line}" if line else "")
-            seen[path] = f"{where}: {_sentence(path, keys, problem)}"
+            unknown = problem["type"] == "extra_forbidden"
+            sentence = f"'{path}' is unknown{_meant(keys)}" if unknown else mistakes.said(path, problem)
+            seen[path] = f"{where}: {mistakes.ended(sentence)}"
     return list(seen.values())
 
 
-def _sentence(path: str, keys: list[str], problem: Any) -> str:
-    kind, value = problem["type"], problem.get("input")
-    if kind == "extra_forbidden":
-        return f"'{path}' is unknown{_nearest(keys[-1], _known(keys[:-1]))}."
-    if kind == "missing":
-        return f"'{path}' is missing."
-    if kind == "literal_error":
-        names = re.findall(r"'([^']*)'", str(problem["ctx"]["expected"]))
-        return f"'{path}' is {value!r:.60}; it must be one of {', '.join(names)}{_nearest(str(value), names)}."
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    if isinstance(value, dict):  # a whole table says nothing
-        return f"'{path}': {message}." if path else f"{message}."
-    return f"'{path}': {message} (it is {value!r:.60})." if path else f"{message}."
-
-
-def _nearest(name: str, candidates: Sequence[str]) -> str:
-    near = get_close_matches(name, candidates, 1)
-    return f"; is '{near[0]}' meant?" if near else ""
-
-
-def _known(path: Sequence[str]) -> list[str]:
-    """The keys of the table that a path leads to."""
+def _meant(keys: Sequence[str]) -> str:
+    """What may be meant by the last of some keys: one of the same table, else of those within it."""
     tables: dict[str, type[BaseModel]] = {
-        "data": Data, "network": Network, "training": Training, "retraining": Retraining, "deployment": Deployment,
-        "optimizer": Optimizer, "schedule": Schedule, "loss": Loss, "metrics": Metric, "early_stopping": EarlyStopping,
+        "data": Data, "network": Network, "blocks": Block, "training": Training, "retraining": Retraining,
+        "deployment": Deployment, "optimizer": Optimizer, "schedule": Schedule, "loss": Loss, "metrics": Metric,
+        "early_stopping": EarlyStopping,
     }  # fmt: skip
-    names = [key for key in path if key in tables]
-    model = tables[names[-1]] if names else Declaration
-    return [key for key in model.model_fields if key != "name"]
+    *path, name = keys
+    model = next((tables[key] for key in reversed(path) if key in tables), Declaration)
+    within = [key for key in model.model_fields if key in tables]
+    own = [key for key in model.model_fields if model is not Declaration or key != "name"]
+    inner = {key: f"{table}.{key}" for table in reversed(within) for key in tables[table].model_fields if key != "name"}
+    found = mistakes.near(name, own) or inner.get(mistakes.near(name, inner) or "")
+    return f"; is '{found}' meant?" if found else ""

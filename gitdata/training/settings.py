@@ -6,6 +6,7 @@ its default is left out where a table is written, so that options of later versi
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
@@ -29,6 +30,11 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Epochs = Annotated[int, Field(gt=0, le=1_000_000)]
 Steps = Annotated[int, Field(gt=0)]
+
+
+_NO_BRANCH = re.compile(  # as `git check-ref-format --branch` has it
+    r"[\x00-\x20\x7f~^:?*\[\\]|\.\.|@\{|//|^[-/]|[/.]$|(?:^|/)\.|\.lock(?:/|$)"
+)
 
 
 class Table(BaseModel):
@@ -323,6 +329,13 @@ class Deployment(Table):
         if not isinstance(value, dict):
             return value
         return {field: tuple(bounds) if isinstance(bounds, list) else bounds for field, bounds in value.items()}
+
+    @field_validator("branch")
+    @classmethod
+    def _is_branch(cls, value: str) -> str:
+        if _NO_BRANCH.search(value) or value in ("@", "HEAD"):
+            raise ValueError(f"'{value}' is no name that a branch can have")
+        return value
 
     @model_validator(mode="after")
     def _bounds_rise(self) -> Self:

@@ -95,21 +95,31 @@ def _extended(name: str, value: Any, seen: list[str], texts: Mapping[str, str]) 
     return other
 
 
-def _over(base: dict[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
+def _over(base: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, Any]:
     """`base` with what `own` says in its place, table by table; a table of another name replaces the one it extends.
 
     The options of one optimiser or loss mean nothing to another.
     """
-    result = dict(base)
-    for key, value in own.items():
-        there = base.get(key)
-        both = isinstance(there, dict) and isinstance(value, dict)
-        result[key] = _over(there, value) if both and _same_name(there, value) else value  # type: ignore[arg-type]
-    return result
+    return {**base, **{key: _one_over(key, base.get(key), value) for key, value in own.items()}}
 
 
-def _same_name(base: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
-    return "name" not in own or base.get("name") == own["name"]
+def _one_over(key: str, base: Any, own: Any) -> Any:
+    """A value over the one it extends; a plain name beside a table stands for a table of that name."""
+    if not isinstance(base, dict) and not isinstance(own, dict):
+        return own
+    below, above = ({"name": value} if isinstance(value, str) else value for value in (base, own))
+    both = isinstance(below, dict) and isinstance(above, dict)
+    return _over(below, above) if both and _goes_on(key, below, above) else own
+
+
+def _goes_on(key: str, base: Mapping[str, Any], own: Mapping[str, Any]) -> bool:
+    """Whether a table says more of what another one names; losses by output say nothing of one for all outputs."""
+    from gitdata.training.settings import Loss, Optimizer, Schedule
+
+    if "name" in own:
+        usual = {table.__name__.lower(): table.model_fields["name"].default for table in (Optimizer, Schedule)}
+        return bool(base.get("name", usual.get(key)) == own["name"])
+    return key != "loss" or "name" not in base or own.keys() <= Loss.model_fields.keys()
 
 
 def _plain(text: str) -> str:

@@ -6,11 +6,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 from world import Clone, World
 
 import gitdata
 from gitdata.commands.records import Record
+from gitdata.data import rows
 from gitdata.errors import Mendable
 
 BROKEN = """
@@ -116,13 +118,30 @@ def test_rows_far_from_what_the_champion_was_fitted_to_are_pointed_at(world: Wor
     path = world.lattice("b", 60, 61)
     path.write_text(path.read_text() + OUTLIER)
     clone.gitdata("extend", "lattice", path, "-m", "b")
-    rows = gitdata.Repo(clone.path).check("lattice")[1:]
-    news = {record["field"]: record["text"] for record in rows if record["rule"] == "outside-seen"}
+    records = gitdata.Repo(clone.path).check("lattice")[1:]
+    news = {record["field"]: record["text"] for record in records if record["rule"] == "outside-seen"}
     assert news.keys() == {"t1", "scenario"}
     assert "in 1 row; the farthest is 99.5" in news["t1"]
     assert "torsion" in news["scenario"]
     done = clone.gitdata("train", "lattice", "--method", "finetune", env={"GITDATA_PROGRESS": "1"})
     assert "Warning: 't1' lies far outside what was trained on" in done.err
+
+
+def test_train_rows_that_are_all_held_out_are_an_error(world: World, tmp_path: Path) -> None:
+    clone = world.clone
+    values = np.arange(1.0, 200.0)
+    held_out = rows.in_fraction(rows.digests({"x": values}, ["x"])[:, 0], 0.1, "holdout")
+    file = tmp_path / "one.csv"
+    file.write_text("".join(["x,y\n", *(f"{values[held_out][0]},{y}.5\n" for y in range(3))]))
+    clone.gitdata("add", "one", file)
+    text = '[data]\ndataset = "one"\ninputs = ["x"]\noutputs = ["y"]\n[network]\nlayers = [{ dense = "outputs" }]\n'
+    clone.declare("one", text)
+    finding = found(clone, "one")["held-out"]
+    assert finding["level"] == "error"
+    assert "--validation" in finding["remedy"]
+    file.write_text("".join(["x,y\n", *(f"{values[~held_out][0]},{y}.5\n" for y in range(5, 8))]))
+    clone.gitdata("extend", "one", file)
+    assert "held-out" not in found(clone, "one")
 
 
 def test_images_and_many_features(world: World, shared_data: Path) -> None:

@@ -72,9 +72,35 @@ CLASSIFY = 'loss = "cross_entropy"\nmetrics = ["accuracy"]'
 GRAPH = f'[{{ input = "nodes" }}, {{ graph_conv = 4, edges = "edges" }}, {{ graph_pool = "mean" }}, {OUT}]'
 TWO_HEADS = f'[{{ heads = {{ y = [{OUT}, "relu"], w = [{OUT}] }} }}]'
 
+CLASSES: Columns = {**PLAIN, "y": NAMES}
+
+
+def weighted(terms: str) -> str:
+    """A loss of classes with some terms."""
+    return f'loss = {{ name = "cross_entropy", {terms} }}'
+
+
 BROKEN: list[tuple[str, str, str | None, str | None, Declaration, Columns]] = [
     ("error", "field-missing", "xx", None, declared(inputs='["xx", "z"]'), PLAIN),
     ("error", "field-missing", "yy", None, declared(outputs='["yy"]'), PLAIN),
+    ("error", "no-inputs", None, None, declared(inputs="[]"), PLAIN),
+    ("error", "slices", "w", None, declared(training='[deployment]\nslices = { w = "categories" }'), PLAIN),
+    ("error", "slices", "x", None,
+     declared(training="[deployment]\nslices = { x = [0.0] }"), {**PLAIN, "x": NAMES}),
+    ("error", "slices", "x", None,
+     declared(training="[deployment]\nslices = { x = [0] }"), {**PLAIN, "x": EDGES[:, 0]}),
+    ("error", "class-unknown", "y", None, declared(training=weighted("class_weights = { d = 2.0 }")), CLASSES),
+    ("warning", "class-unknown", "y", None, declared(training=weighted('ignore = "d"')), CLASSES),
+    ("error", "one-class", "y", None, declared(training=weighted("class_weights = { a = 0, b = 0, c = 0 }")), CLASSES),
+    ("error", "one-class", "y", None,
+     declared(training=weighted('class_weights = { a = 0.0 }, ignore = "b"')), CLASSES),
+    ("warning", "metric-unused", None, None, declared(training='metrics = ["mae", "accuracy"]'), PLAIN),
+    ("warning", "layers-unused", None, "layer 2 (input)",
+     declared(layers=f'[{{ dense = 4 }}, {{ input = ["x", "z"] }}, {OUT}]'), PLAIN),
+    ("warning", "layers-unused", None, "layer 1 (concat) → branch 2 → layer 2 (embedding)",
+     declared('encoding = { x = "codes" }',
+              f'[{{ concat = [[{{ input = "z" }}], ["relu", {{ embedding = 2, of = "x" }}]] }}, {OUT}]'),
+     {**PLAIN, "x": KINDS}),
     ("error", "key-unknown", "w", None, declared('transform = { w = "log" }'), PLAIN),
     ("error", "key-unknown", "w", None, declared('scaling = { w = "none" }'), PLAIN),
     ("error", "key-unknown", "w", None, declared('categories = ["w"]'), PLAIN),
@@ -95,6 +121,8 @@ BROKEN: list[tuple[str, str, str | None, str | None, Declaration, Columns]] = [
     ("error", "missing-values", "y", None, declared(), {**PLAIN, "y": np.where(np.arange(N) > 57, np.inf, Y)}),
     ("error", "transform-undefined", "x", None, declared('transform = { x = "log" }'), PLAIN),
     ("error", "transform-undefined", "x", None, declared('transform = { inputs = "sqrt" }', inputs='["x"]'), PLAIN),
+    ("error", "too-large", "x", None, declared(), {**PLAIN, "x": X * 1e300}),
+    ("error", "too-large", "y", None, declared(layers=f'[{OUT}, "relu"]'), {**PLAIN, "y": Y * 1e306}),
     ("warning", "constant", "x", None, declared(), {**PLAIN, "x": np.ones(N)}),
     ("warning", "constant", "y", None, declared(), {**PLAIN, "y": np.ones(N)}),
     ("warning", "unscaled", "x", None, declared('scaling = { x = "none" }'), {**PLAIN, "x": X * 1e4}),
@@ -167,6 +195,17 @@ def test_what_fits_is_left_in_peace() -> None:
     assert examined(unit, PLAIN).findings == ()
 
 
+def test_a_borrowed_input_is_shown_as_its_lender_codes_it() -> None:
+    from gitdata.training.architecture.plan import Input, Output, Plan
+
+    own = Plan((Input("x", (3,)), Input("w", ())), (Output("y", 1),), declared().network.layers)
+    layers = f'[{{ concat = [[{{ model = "a@3" }}], [{{ input = "z" }}]] }}, {OUT}]'
+    borrowing = declared(layers=layers, inputs='["x", "w", "z"]')
+    found = examined(borrowing, {**PLAIN, "x": NAMES, "w": X * Z}, lenders={"a@3": own})
+    assert found.findings == ()
+    assert [coded.coding for coded in found.inputs] == ["as a@3 codes it", "as a@3 codes it", "standardised"]
+
+
 def test_the_demo_fits_by_schema_and_by_rows(lattice: Columns) -> None:
     declaration = parse(DECLARATION, "lattice")
     facts = facts_of(lattice)
@@ -215,6 +254,15 @@ def test_rows_are_counted(rows: dict[str, int], rule: str, level: str) -> None:
     assert only(found, rule).level == level
 
 
+def test_fields_that_the_model_does_not_use_are_not_measured() -> None:
+    columns = {**PLAIN, "w": X * 1e300}
+    measured = measure(facts_of(columns), declared().data, [columns])
+    assert {name for name, facts in measured.items() if facts.measured is None} == {"w"}
+    assert examined(declared(), columns).findings == ()
+    logarithm = declared('transform = { w = "log10" }', inputs='["x", "z", "w"]')
+    assert examined(logarithm, {**PLAIN, "w": Y[::-1] * 1e300}).findings == ()
+
+
 def test_a_wild_number_is_pointed_at() -> None:
     rows = np.arange(400.0)
     wild = np.where(rows == 9, 2e4, 10 + np.sin(rows))
@@ -249,6 +297,30 @@ def test_memory_is_compared_before_anything_is_allocated() -> None:
     assert found.layer == "dense 10000"
     assert "1.5 GiB" in found.text
     assert "memory" not in rules(examined(declaration, PLAIN, memory=2**33).findings)
+
+
+def test_a_batch_that_memory_does_not_hold_is_refused() -> None:
+    """8,192 rows × (2 inputs + 40,000 numbers, of which relu holds none of its own, + an output) × 4 bytes × 3."""
+    wide = declared(layers=f'[{{ dense = 40000 }}, "relu", {OUT}]', training="batch_size = 100000")
+    rows = {"train": 8000, "test": 5000}
+    found = only(examined(wide, PLAIN, rows=rows, memory=2**31), "batch-memory")
+    assert (found.level, found.layer) == ("error", "dense 40000")
+    assert "batches of 8,192 rows need some 3.7 GiB" in found.text
+    assert only(examined(wide, PLAIN, rows=rows, memory=2**32), "batch-memory").level == "warning"
+    assert "batch-memory" not in rules(examined(wide, PLAIN, rows=rows, memory=2**33).findings)
+    assert "batch-memory" not in rules(examined(wide, PLAIN, memory=2**31).findings)  # 60 rows were measured
+
+
+def test_a_run_is_as_long_as_rows_and_epochs_are() -> None:
+    rows = {"train": 4000, "test": 1000}
+    slow = declared(training="schedule = { warmup = 1251 }\nepochs = 10")
+    found = only(examined(slow, PLAIN, rows=rows), "warmup")
+    assert found.text == "the warm-up takes 1,251 steps, and the run has 1,250"
+    assert examined(declared(training="schedule = { warmup = 1250 }\nepochs = 10"), PLAIN, rows=rows).findings == ()
+    endless = declared(training="epochs = 1000000")
+    assert "125,000,000 steps" in only(examined(endless, PLAIN, rows=rows), "steps").text
+    one = only(examined(declared(), PLAIN, rows={"train": 400, "test": 1}), "test-rows")
+    assert one.text.startswith("1 test row shows")
 
 
 @given(hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e6, 1e6)), st.integers(1, 9))

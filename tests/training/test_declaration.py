@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gitdata.automation.demo import DECLARATION
@@ -101,6 +103,26 @@ def test_what_a_digest_depends_on(
         ('loss = "mae"', 'loss = "cross_entropy"', "deployment.metric mae does not go with loss cross_entropy"),
         ('method = ["finetune", "rehearse", "union"]', "method = []", "names no method"),
         ("seed = 0", "seed = 0 0", "line "),
+        ("seed = 0", "lr = 1", "'training.lr' is unknown; is 'optimizer.learning_rate' meant?"),
+        ("learning_rate = 3e-3", "lr = 3e-3", "'training.optimizer.lr' is unknown; is 'learning_rate' meant?"),
+        ('outputs = ["W_max", "P_peak"]', 'outputs = "W_max"', """is 'W_max'; a list is wanted, as in ["W_max"]."""),
+        ('outputs = ["W_max", "P_peak"]', "outputs = []", "'data.outputs' is []; it may not be empty."),
+        ('outputs = ["W_max", "P_peak"]', 'outputs = ["W_max", "W_max"]', "outputs names 'W_max' twice"),
+        ('inputs  = ["t1"', 'inputs = ["t2"', "inputs names 't2' twice"),
+        ('{ outputs = "log10" }', '{ outputs = "lgo" }', "is 'log' meant?"),
+        ('dataset = "lattice"', 'dataset = "lattice@"', "dataset 'lattice@' names no version"),
+        ("epochs = 200", "epochs = 2.5", "'training.epochs' is 2.5; a whole number is wanted."),
+        ('loss = "mae"', "loss = 3", "'training.loss' is 3; a name or a table is wanted."),
+        ('loss = "mae"', 'loss = { W_max = "mea", P_peak = "mse" }', "'training.loss.W_max.name' is 'mea'"),
+        (
+            'loss = "mae"',
+            'loss = { W_mux = "mae", P_peak = "mse" }',
+            "gives 'W_mux' a loss, which is no output; is 'W_m",
+        ),
+        ('"relu", {', "{ part = [{ dense = 3 }] }, {", "only packages hold parts"),
+        ('"relu", {', '{ model = "x" }, {', "'model' is 'x'; a version is wanted, as in \"lattice@3\"."),
+        ('"relu", {', '{ block = "r" }, {', "there is no block 'r'; blocks: none."),
+        ("[training]", "[network.blocks.r]\nparameters = []\n[training]", "'network.blocks.r.layers' is missing."),
         ('type = "automatic"', 'type = "automatic"\nepochs = 3', 'type = "manual"'),
     ],
 )
@@ -125,6 +147,30 @@ def test_a_mistake_is_named_with_its_line(text: str, place: str) -> None:
     with pytest.raises(Mendable) as error:
         parse(text, "m")
     assert f"models/m.toml, {place}" in error.value.message
+
+
+def test_a_block_within_itself_is_named_once() -> None:
+    layers = 'layers = [{ block = "r" }, { dense = "outputs" }]'
+    with pytest.raises(Mendable) as error:
+        parse(f'[data]\ndataset = "d"\noutputs = ["y"]\n[network]\n{layers}\n[network.blocks.r]\n{layers}', "m")
+    assert "layer 1 (block r) 1: the block 'r' stands within itself." in error.value.message
+
+
+BRANCHES = st.text("a/.-@{~:\\ \x7fé", min_size=1, max_size=8) | st.sampled_from(["a.lock/b", "a.lock", "@", "HEAD"])
+
+
+@settings(max_examples=60, deadline=None)
+@given(BRANCHES)
+def test_a_branch_has_a_name_that_git_takes(name: str) -> None:
+    taken = subprocess.run(["git", "check-ref-format", f"refs/heads/{name}"]).returncode == 0
+    taken &= name not in ("@", "HEAD") and not name.startswith("-")  # which only `git branch` knows
+    table = f"[deployment]\nbranch = {json.dumps(name, ensure_ascii=False)}\n".replace("\x7f", "\\u007f")
+    text = DECLARATION.replace("[deployment]\n", table).replace('branch = "main"\n', "")
+    try:
+        assert parse(text, "m").deployment.branch == name
+        assert taken
+    except Mendable:
+        assert not taken
 
 
 def test_a_mistake_in_a_file_that_is_extended_is_named_there() -> None:

@@ -378,7 +378,7 @@ def test_blocks_and_repetitions_stand_for_their_layers() -> None:
         ([{"dense": 3, "width": 2}, {"dense": "outputs"}], "layer 1 (dense): 'width' is unknown; it takes dense, bias"),
         ([{"dense": 3, "conv": 2}, {"dense": "outputs"}], "layer 1: it is both dense and conv"),
         ([{"dense": 70000}, {"dense": "outputs"}], "'dense' is 70000"),
-        ([{"dense": True}, {"dense": "outputs"}], "'dense' is True"),
+        ([{"dense": True}, {"dense": "outputs"}], "'dense' is true"),
         ([{"conv": 3, "padding": "full"}, {"dense": "outputs"}], "'padding' is 'full'"),
         ([{"residual": [{"conv": 3, "kernal": 2}]}, {"dense": "outputs"}], "is 'kernel' meant?"),
         ([{"split": [["relu"], ["tanh"]], "sizes": [1]}, {"dense": "outputs"}], "1 numbers for 2 branches"),
@@ -396,7 +396,7 @@ def test_blocks_and_repetitions_stand_for_their_layers() -> None:
         ([{"dense": "outputs"}, {"dense": "outputs"}], 'only the last dense layer is { dense = "outputs" }'),
         ([{"add": [[{"dense": "outputs"}], ["relu"]]}, {"dense": "outputs"}], "only the last dense layer"),
         ([{"heads": {"y": ["relu"]}}], "the last dense layer must be"),
-        ([{"block": "loop", "repeat": 2}, {"dense": "outputs"}], "layers stand within layers more than 16 times"),
+        ([{"block": "loop", "repeat": 2}, {"dense": "outputs"}], "the block 'loop' stands within itself"),
     ],
 )
 def test_what_is_no_network_is_said_with_its_place(value: Any, says: str) -> None:

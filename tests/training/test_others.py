@@ -140,7 +140,7 @@ def test_nothing_is_learned_of_a_frozen_part_and_its_gradient_is_not_taken() -> 
         {"part": [{"dense": 3}, "tanh"], "inputs": ["x"], "source": "m@1", "number": 4, "freeze": True},
         {"dense": "outputs"},
     ]
-    plan = Plan((Input("x", (2,)),), (Output("y", 1),), notation.read(layers, {}))
+    plan = Plan((Input("x", (2,)),), (Output("y", 1),), notation.read(layers, {}, packed=True))
     weights = network.initial_weights(plan, 0)
     gradient = jax.grad(lambda w: network.apply(plan, w, np.ones((4, 2), np.float32)).sum())(weights)
     named = network.named(plan, np.asarray(gradient))

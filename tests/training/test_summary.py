@@ -41,7 +41,7 @@ def plan_of(shape: tuple[int, ...], layers: list[Any]) -> Plan:
     text = str(layers)
     inputs += [Input("e", (7, 2))] if "'e'" in text else []
     inputs += [Input("words", (4,), categories=9)] if "words" in text else []
-    return Plan(tuple(inputs), (Output("y", 2),), notation.read(layers, {}))
+    return Plan(tuple(inputs), (Output("y", 2),), notation.read(layers, {}, packed=True))
 
 
 @pytest.mark.parametrize(("shape", "layers"), NETWORKS)

@@ -53,6 +53,27 @@ transform = { t1 = "log" }
 
 
 @pytest.mark.parametrize(
+    ("base", "own", "means"),
+    [
+        ('optimizer = "lion"', "optimizer = { clip_norm = 0.5 }", 'optimizer = { name = "lion", clip_norm = 0.5 }'),
+        ('schedule = "step"', "schedule = { rate = 0.9 }", 'schedule = { name = "step", rate = 0.9 }'),
+        ("optimizer = { b1 = 0.5 }", 'optimizer = "adam"', "optimizer = { b1 = 0.5 }"),
+        ("optimizer = { b1 = 0.5 }", 'optimizer = "sgd"', 'optimizer = "sgd"'),
+        ('loss = "huber"', "loss = { weight = 2.0 }", 'loss = { name = "huber", weight = 2.0 }'),
+        ('loss = { name = "huber", delta = 2.0 }', 'loss = { W_max = "mae", P_peak = "mse" }',
+         'loss = { W_max = "mae", P_peak = "mse" }'),
+        ('loss = { W_max = "huber", P_peak = "mse" }', "loss = { W_max = { delta = 2.0 } }",
+         'loss = { W_max = { name = "huber", delta = 2.0 }, P_peak = "mse" }'),
+        ('loss = { W_max = "mae", P_peak = "mse" }', 'loss = "mae"', 'loss = "mae"'),
+    ],
+)  # fmt: skip
+def test_a_plain_name_is_extended_as_its_table_is(base: str, own: str, means: str) -> None:
+    head = DECLARATION.partition("[training]")[0]
+    files = {"v": f'extends = "w.toml"\n[training]\n{own}', "w": f"{head}[training]\n{base}"}
+    assert declared("v", **files).digest == declared("u", u=f"{head}[training]\n{means}").digest
+
+
+@pytest.mark.parametrize(
     ("files", "says"),
     [
         ({"v": 'extends = "bsae.toml"'}, "models/v.toml: it extends bsae.toml, which is not in models/"),

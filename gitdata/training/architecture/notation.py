@@ -8,12 +8,12 @@ layers = [...] }` stands for its layers three times; `{ block = "name", width = 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from gitdata.training.architecture.layers import ACTIVATIONS, KINDS, MOST_LAYERS, Activate, Dense, Heads, Layer
+from gitdata.training.mistakes import nearest, said
 
 Values = Mapping[str, Any]
 
@@ -30,26 +30,32 @@ class Block(BaseModel):
     layers: list[Any]
 
 
-def read(value: Any, blocks: Mapping[str, Block]) -> tuple[Layer, ...]:
-    """The layers of a network. Raises ValueError naming the layer and what is wrong with it."""
-    reader = _Reader(blocks)
+def read(value: Any, blocks: Mapping[str, Block], *, packed: bool = False) -> tuple[Layer, ...]:
+    """The layers of a network, `packed` as packages hold it. Raises ValueError naming the layer and what is wrong."""
+    if not isinstance(value, list) or not value:
+        raise ValueError('a list of layers is wanted, as in layers = [{ dense = 64 }, "relu", { dense = "outputs" }]')
+    reader = _Reader(blocks, packed=packed)
     layers = tuple(reader.layers(value, {}, "layer", 0))
     _require_outputs(layers)
     return layers
 
 
 class _Reader:
-    """Reads one network; `count`: the layers so far, of which there may not be too many."""
+    """Reads one network; `count`: the layers so far, of which there may not be too many; `within`: blocks being read.
 
-    def __init__(self, blocks: Mapping[str, Block]) -> None:
-        self.blocks = blocks
+    `packed`: as packages hold it, with the layers of others as parts.
+    """
+
+    def __init__(self, blocks: Mapping[str, Block], *, packed: bool) -> None:
+        self.blocks, self.packed = blocks, packed
         self.count = 0
+        self.within: list[str] = []
 
     def layers(self, value: Any, parameters: Values, where: str, depth: int) -> Iterator[Layer]:
         if not isinstance(value, list) or not value:
             raise ValueError(f"{where}: a list of layers is wanted, not {value!r:.60}")
         if depth > _DEEPEST:
-            raise ValueError(f"{where}: layers stand within layers more than {_DEEPEST} times")
+            raise ValueError(f"{where:.40} …: layers stand within layers more than {_DEEPEST} times")
         for place, item in enumerate(value, 1):
             yield from self.layer(item, parameters, f"{where} {place}", depth)
 
@@ -77,19 +83,25 @@ class _Reader:
         if not isinstance(name, str) or name not in self.blocks:
             known = ", ".join(sorted(self.blocks)) or "none"
             raise ValueError(
-                f"{where}: there is no block {name!r:.60}{_nearest(str(name), self.blocks)}; blocks: {known}"
+                f"{where}: there is no block {name!r:.60}; blocks: {known}{nearest(str(name), self.blocks)}"
             )
         block = self.blocks[name]
         _only(item, ("block", "repeat", *block.parameters), f"{where} (block {name})")
         if missing := [parameter for parameter in block.parameters if parameter not in item]:
             raise ValueError(f"{where}: the block '{name}' needs a value for '{missing[0]}'")
+        if name in self.within:
+            raise ValueError(f"{where}: the block '{name}' stands within itself")
+        self.within.append(name)
         for _ in range(_whole(item.get("repeat", 1), where, "repeat")):
             yield from self.layers(block.layers, item, f"{where} (block {name})", depth + 1)
+        self.within.pop()
 
     def _plain(self, kind: str, item: Any, parameters: Values, where: str, depth: int) -> Layer:
         if isinstance(item, str):
             return KINDS[kind].model_validate({}) if kind in KINDS else Activate.model_validate({"activation": kind})
         where = f"{where} ({kind})"
+        if kind == "part" and not self.packed:
+            raise ValueError(f'{where}: only packages hold parts; borrow them, as in {{ model = "lattice@3" }}')
         layer = KINDS[kind]
         _only(item, layer.model_fields, where)
         values = {key: self._inner(kind, key, value, parameters, where, depth) for key, value in item.items()}
@@ -117,7 +129,7 @@ def _kind_of(item: Any, where: str) -> str:
             return item
         if item in KINDS or item in _SPECIAL:
             raise ValueError(f"{where}: '{item}' needs a value, as in {{ {item} = … }}")
-        raise ValueError(f"{where}: there is no layer {item!r:.60}{_nearest(item, (*ACTIVATIONS, *KINDS))}")
+        raise ValueError(f"{where}: there is no layer {item!r:.60}{nearest(item, (*ACTIVATIONS, *KINDS))}")
     if not isinstance(item, dict):
         raise ValueError(f"{where}: a layer is a name or a table, not {item!r:.60}")
     for special in _SPECIAL[::-1]:  # a block may be repeated too
@@ -128,7 +140,7 @@ def _kind_of(item: Any, where: str) -> str:
         if kinds:
             raise ValueError(f"{where}: it is both {' and '.join(kinds)}; each layer has a table of its own")
         first = next(iter(item), "")
-        raise ValueError(f"{where}: there is no layer {first!r:.60}{_nearest(first, (*KINDS, *_SPECIAL))}")
+        raise ValueError(f"{where}: there is no layer {first!r:.60}{nearest(first, (*KINDS, *_SPECIAL))}")
     return str(kinds[0])
 
 
@@ -148,9 +160,7 @@ def _filled_in(item: Any, parameters: Values, where: str) -> Any:
 
 def _only(item: Mapping[str, Any], known: Collection[str], where: str) -> None:
     if unknown := [key for key in item if key not in known]:
-        raise ValueError(
-            f"{where}: '{unknown[0]}' is unknown{_nearest(unknown[0], known)}; it takes {', '.join(known)}"
-        )
+        raise ValueError(f"{where}: '{unknown[0]}' is unknown; it takes {', '.join(known)}{nearest(unknown[0], known)}")
 
 
 def _whole(value: Any, where: str, name: str) -> int:
@@ -161,17 +171,7 @@ def _whole(value: Any, where: str, name: str) -> int:
 
 def _sentence(error: ValidationError) -> str:
     problem = error.errors()[0]
-    path = ".".join(str(part) for part in problem["loc"][:1])
-    if problem["type"] == "missing":
-        return f"'{path}' is missing"
-    message = str(problem["msg"]).removeprefix("Value error, ")
-    message = message[:1].lower() + message[1:]
-    return f"'{path}' is {problem['input']!r:.60}; {message}" if path else message
-
-
-def _nearest(name: str, candidates: Collection[str]) -> str:
-    near = get_close_matches(name, list(candidates), 1)
-    return f"; is '{near[0]}' meant?" if near else ""
+    return said(".".join(str(part) for part in problem["loc"][:1]), problem)
 
 
 def _require_outputs(layers: tuple[Layer, ...]) -> None:

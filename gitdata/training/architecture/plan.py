@@ -91,7 +91,7 @@ def from_json(value: Any) -> Plan:
             for item in value["inputs"]
         )
         outputs = tuple(Output(_text(item["name"]), _size(item["width"])) for item in value["outputs"])
-        layers = notation.read(value["layers"], {})
+        layers = notation.read(value["layers"], {}, packed=True)
         if not inputs or not outputs or sum(field.width for field in inputs) > MOST_NUMBERS:
             raise ValueError("it has no inputs or outputs, or too many")
         return Plan(inputs, outputs, layers)

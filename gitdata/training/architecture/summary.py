@@ -9,6 +9,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import singledispatch
+from itertools import zip_longest
 
 from gitdata.training.architecture import layers as declared
 from gitdata.training.architecture.layers import Layer, Scope, Shape
@@ -36,6 +37,14 @@ def lines(plan: Plan) -> list[Line]:
 def weight_count(plan: Plan) -> int:
     """The number of weights of a network."""
     return sum(line.weights for line in lines(plan))
+
+
+def numbers_held(plan: Plan) -> int:
+    """How many numbers of a row training holds: its inputs, and what layers make that make more than other numbers."""
+    found = lines(plan)
+    leaves = [line for line, after in zip_longest(found, found[1:]) if after is None or after.depth <= line.depth]
+    made = (math.prod(line.after) for line in leaves if line.weights or math.prod(line.before) != math.prod(line.after))
+    return plan.input_width + sum(made)
 
 
 def _lines(layers: Sequence[Layer], shape: Shape, scope: Scope, depth: int) -> Iterator[Line]:

@@ -12,14 +12,14 @@ from gitdata.training.architecture import plan as plans
 from gitdata.training.architecture import summary
 from gitdata.training.architecture.layers import Misfit
 from gitdata.training.architecture.plan import Plan
-from gitdata.training.check import budget_rules, field_rules, network_rules, value_rules
+from gitdata.training.check import budget_rules, field_rules, network_rules, term_rules, value_rules
 from gitdata.training.check.facts import Facts, measure
 from gitdata.training.check.findings import Finding, Subject, error
 from gitdata.training.declaration import Declaration
 
 __all__ = ["Coded", "Examination", "Facts", "Finding", "examine", "measure"]
 
-_RULES = (*field_rules.RULES, *value_rules.RULES, *network_rules.RULES, *budget_rules.RULES)
+_RULES = (*field_rules.RULES, *value_rules.RULES, *network_rules.RULES, *term_rules.RULES, *budget_rules.RULES)
 _GUESS = 2  # how many categories there are, where nobody knows: that never decides whether layers fit
 
 
@@ -84,8 +84,9 @@ def examine(
         plan, misfits = _plan(subject)
     subject = replace(subject, plan=plan)
     findings = [*misfits, *(finding for rule in _RULES for finding in rule(subject))]
+    sources = {field.name: lender for lender, own in (lenders or {}).items() for field in own.inputs}
     return Examination(
-        tuple(_coded(subject, name) for name in inputs),
+        tuple(_input_coded(subject, name, sources) for name in inputs),
         tuple(_coded(subject, name) for name in outputs),
         tuple(summary.lines(plan)) if plan else (),
         tuple(sorted(findings, key=lambda finding: finding.level)),
@@ -143,6 +144,12 @@ def _width(subject: Subject, name: str) -> int:
 
 def _count(subject: Subject, name: str) -> int | None:
     return subject.fields[name].categories
+
+
+def _input_coded(subject: Subject, name: str, sources: Mapping[str, str]) -> Coded:
+    """An input that other layers were borrowed with is coded as it was for them."""
+    coded = _coded(subject, name)
+    return replace(coded, coding=f"as {sources[name]} codes it") if name in sources else coded
 
 
 def _coded(subject: Subject, name: str) -> Coded:

@@ -74,13 +74,14 @@ class Facts:
 
 
 def measure(fields: Mapping[str, Facts], data: Data, blocks: Iterable[Mapping[str, NDArray[Any]]]) -> dict[str, Facts]:
-    """Fields with what rows say of them; blocks are columns (rows, …) by name."""
-    meters = {name: _Meter(facts, data) for name, facts in fields.items()}
+    """Fields with what rows say of those that are inputs and outputs; blocks are columns (rows, …) by name."""
+    used = fields.keys() if data.inputs is None else {*data.inputs, *data.outputs}
+    meters = {name: _Meter(facts, data) for name, facts in fields.items() if name in used}
     for columns in blocks:
         for name, meter in meters.items():
             if name in columns:
                 meter.add(columns[name])
-    return {name: replace(fields[name], measured=meter.found()) for name, meter in meters.items()}
+    return {**fields, **{name: replace(fields[name], measured=meter.found()) for name, meter in meters.items()}}
 
 
 class _Meter:
@@ -133,11 +134,14 @@ class _Meter:
             self._gather(np.asarray(function.forward(values[useful]), np.float64))
 
     def _gather(self, values: NDArray[np.float64]) -> None:
-        """Mean and squares of all so far (Chan, Golub & LeVeque 1983)."""
+        """Mean and squares of all so far (Chan, Golub & LeVeque 1983); of numbers too large to be squared, infinite."""
+        import numpy as np
+
         self.low, self.high = min(self.low, float(values.min())), max(self.high, float(values.max()))
-        count, mean = len(values), float(values.mean())
+        with np.errstate(over="ignore", invalid="ignore"):
+            count, mean, variance = len(values), float(values.mean()), float(values.var())
         total, difference = self.numbers + count, mean - self.mean
-        self.squares += float(values.var()) * count + difference**2 * self.numbers * count / total
+        self.squares += variance * count + difference * difference * self.numbers * count / total
         self.mean += difference * count / total
         self.numbers = total
 

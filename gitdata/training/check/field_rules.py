@@ -18,7 +18,7 @@ def fields_exist(subject: Subject) -> Iterator[Finding]:
             role = "output" if name in data.outputs else "input"
             remedy = nearest(name, known, f"The fields are {', '.join(known)}.")
             yield error("field-missing", f"there is no field '{name}', which is declared an {role}", remedy, name)
-    if not subject.inputs and data.inputs is None:
+    if not subject.inputs and not data.inputs:
         yield error("no-inputs", "no field is left to be an input", "Name the inputs in [data].")
 
 

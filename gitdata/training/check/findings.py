@@ -68,6 +68,14 @@ class Subject:
         """Inputs, then outputs."""
         return self.inputs + self.outputs
 
+    @property
+    def train_rows(self) -> int | None:
+        """How many train rows there are, counted or measured; None where nobody did either."""
+        if self.rows is not None:
+            return self.rows.get("train", 0)
+        measured = (self.fields[name].measured for name in self.used)
+        return next((found.rows for found in measured if found is not None), None)
+
     def loss_of(self, output: str) -> str:
         return self.declaration.training.loss_of(output).name
 

@@ -125,6 +125,8 @@ def targets_of(subject: Subject, name: str) -> Targets | None:
     measured = facts.measured if facts is not None else None
     if scaling in ("minmax", "image"):
         return Targets(0.0, 1.0, 0.5, 0.5)
+    if measured is not None and not math.isfinite(measured.deviation):
+        return None
     if measured is None or measured.minimum is None:
         return None if scaling == "none" else Targets(-2.0, 2.0, 0.0, 1.0)
     if scaling == "none":
@@ -204,7 +206,7 @@ def nodes_exist(subject: Subject) -> Iterator[Finding]:
 def all_inputs_used(subject: Subject) -> Iterator[Finding]:
     """Whether every input goes in somewhere."""
     layers = subject.declaration.network.layers
-    if not _starts_anew(layers):
+    if subject.declaration.network.borrows or not _starts_anew(layers):
         return
     read = graphs_of(layers) | {name for _, name in embedded(subject)}
     read |= {name for layer in every_layer(layers) if isinstance(layer, declared.Input) for name in layer.names}
@@ -220,9 +222,35 @@ def _starts_anew(layers: Sequence[Layer]) -> bool:
     first = layers[0]
     if isinstance(first, declared.Concat | declared.Add | declared.Multiply):
         return all(_starts_anew(branch) for branch in first.branches)
-    return isinstance(first, declared.Input | declared.Part) or (
+    return isinstance(first, declared.Input | declared.Borrow | declared.Part) or (
         isinstance(first, declared.Embedding) and first.of is not None
     )
+
+
+def all_layers_used(subject: Subject) -> Iterator[Finding]:
+    """A layer that begins with inputs again forgets what stands before it."""
+    for where, layers in _sequences(subject.declaration.network.layers, ""):
+        for place, layer in enumerate(layers[1:], 2):
+            if _starts_anew((layer,)):
+                name = f"{where}layer {place} ({layer.name})"
+                text = f"{name} begins with inputs: what stands before it is not used"
+                remedy = "Leave out what stands before it, or make both branches of a concat."
+                yield warning("layers-unused", text, remedy, layer=name)
+
+
+def _sequences(layers: Sequence[Layer], where: str) -> Iterator[tuple[str, Sequence[Layer]]]:
+    """Layers that follow one another, and those within them; `where` they stand, in words."""
+    yield where, layers
+    for place, layer in enumerate(layers, 1):
+        here = f"{where}layer {place} ({layer.name}) → "
+        if isinstance(layer, declared.Residual):
+            yield from _sequences(layer.residual, here)
+        elif isinstance(layer, declared.Concat | declared.Add | declared.Multiply | declared.Split):
+            for number, branch in enumerate(layer.branches, 1):
+                yield from _sequences(branch, f"{here}branch {number} → ")
+        elif isinstance(layer, Heads):
+            for name, head in layer.heads.items():
+                yield from _sequences(head, f"head '{name}' ")
 
 
 def linear_layers(subject: Subject) -> Iterator[Finding]:
@@ -235,4 +263,6 @@ def linear_layers(subject: Subject) -> Iterator[Finding]:
             yield warning("no-activation", text, 'Put "relu" between them.', layer=name)
 
 
-RULES = (weights, last_layers, batches, embeddings, graphs, nodes_exist, all_inputs_used, linear_layers)
+RULES = (
+    weights, last_layers, batches, embeddings, graphs, nodes_exist, all_inputs_used, all_layers_used, linear_layers,
+)  # fmt: skip

@@ -13,6 +13,7 @@ MANY_CLASSES = 200
 WIDE = 256  # columns of a one-hot field
 FEW = 20  # different values
 DOMINANT = 0.95
+MOST_HELD = 3.4e38  # the largest number of 32 bits
 
 
 def missing_values(subject: Subject) -> Iterator[Finding]:
@@ -36,6 +37,17 @@ def transforms_are_defined(subject: Subject) -> Iterator[Finding]:
         helps = least >= 0 and transform != "log1p"
         remedy = f'Declare transform = {{ {name} = "log1p" }}, or ' if helps else "Leave the transform out, or "
         yield error("transform-undefined", text, f"{remedy}correct these rows.", name)
+
+
+def numbers_are_held(subject: Subject) -> Iterator[Finding]:
+    """Networks compute with 32 bits."""
+    for name, _, measured in subject.numbers():
+        if max(abs(measured.low), abs(measured.high)) > MOST_HELD:
+            value = measured.maximum if measured.high > -measured.low else measured.minimum
+            text = f"'{name}' is {value:g} in a row: too large for the 32 bits of a network"
+            log = (measured.minimum or 0.0) > 0
+            remedy = "Correct these rows" + (f', or declare transform = {{ {name} = "log10" }}.' if log else ".")
+            yield error("too-large", text, remedy, name)
 
 
 def _by_split(subject: Subject, name: str) -> Iterator[tuple[str, Measured]]:
@@ -149,8 +161,9 @@ def looks_like_classes(subject: Subject) -> Iterator[Finding]:
 def duplicates(subject: Subject) -> Iterator[Finding]:
     """Inputs that say what an output, or another input, says: equal but for scale and offset."""
     usable = [
-        (name, m.sample) for name, _, m in subject.numbers()
-        if m.sample is not None and len(m.sample) > 2 and not m.not_finite and m.sample.std() > 0
+        (name, sample) for name, _, m in subject.numbers()
+        if m.sample is not None and len(m.sample) > 2 and not m.not_finite
+        and (sample := m.sample / (abs(m.sample).max() or 1.0)).std() > 0  # so that no square is too large
     ]  # fmt: skip
     if len(usable) < 2 or len({len(sample) for _, sample in usable}) != 1:
         return
@@ -168,6 +181,6 @@ def duplicates(subject: Subject) -> Iterator[Finding]:
 
 
 RULES = (
-    missing_values, transforms_are_defined, constants, large_numbers, categories, uncounted, classes,
+    missing_values, transforms_are_defined, numbers_are_held, constants, large_numbers, categories, uncounted, classes,
     looks_like_classes, duplicates,
 )  # fmt: skip

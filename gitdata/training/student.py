@@ -40,4 +40,4 @@ def _expanded(freedom: int, x: float) -> float:
         (3 * x**7 + 19 * x**5 + 17 * x**3 - 15 * x) / 384,
         (79 * x**9 + 776 * x**7 + 1482 * x**5 - 1920 * x**3 - 945 * x) / 92160,
     )
-    return sum(part / freedom**power for power, part in enumerate(parts))
+    return math.fsum(part / math.pow(freedom, power) for power, part in enumerate(parts))

@@ -12,9 +12,8 @@ from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
-from gitdata.training import metrics
+from gitdata.training import metrics, student
 from gitdata.training.declaration import Declaration
 from gitdata.training.package import Package
 
@@ -130,8 +129,8 @@ def _bounds(values: NDArray[np.float64], seed: int, resamples: int, confidence: 
     generator = np.random.default_rng(seed)
     pivots = np.concatenate([_pivots(values, mean, count, generator) for count in _blocks(resamples, rows)])
     low, high = np.quantile(pivots, [1 - confidence, confidence])
-    student = float(stdtrit(rows - 1, confidence))
-    return mean - max(float(high), student) * error, mean + max(-float(low), student) * error, error
+    bound = student.quantile(rows - 1, confidence)
+    return mean - max(float(high), bound) * error, mean + max(-float(low), bound) * error, error
 
 
 def _ratio(own: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:

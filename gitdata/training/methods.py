@@ -15,7 +15,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 from importlib.metadata import version
 from types import MappingProxyType
 from typing import Any
@@ -342,6 +342,7 @@ def _manifest(recipe: _Recipe, seed: int, steps: int) -> dict[str, Any]:
     }
 
 
+@cache
 def _made_by() -> dict[str, str]:
     return {name: version(name) for name in ("gitdata", "jax", "jaxlib", "flax", "optax", "numpy")}
 

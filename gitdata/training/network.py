@@ -89,13 +89,18 @@ def weights_of(plan: Plan) -> int:
 def initial_weights(plan: Plan, seed: int) -> jax.Array:
     """Fresh weights as one float32 vector (Flax's defaults: LeCun normal kernels, zero biases)."""
 
+    built: jax.Array = _compiled_start(plan)(jax.random.key(seed))
+    return built
+
+
+@lru_cache(maxsize=32)
+def _compiled_start(plan: Plan) -> Callable[[Any], jax.Array]:
     def build(key: jax.Array) -> jax.Array:
         vector, _ = ravel_pytree(nnx.split(Network(plan, nnx.Rngs(key)))[1])
         return jnp.asarray(vector, jnp.float32)
 
     # It runs once; at its usual level XLA takes seconds to compile the dice of each shape, to the same numbers.
-    built: jax.Array = jax.jit(build, compiler_options={"xla_backend_optimization_level": 1})(jax.random.key(seed))
-    return built
+    return jax.jit(build, compiler_options={"xla_backend_optimization_level": 1})
 
 
 def learned(plan: Plan) -> NDArray[np.bool_] | None:

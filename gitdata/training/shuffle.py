@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from types import GeneratorType
 from typing import Protocol
@@ -88,7 +89,8 @@ def encode(codes: Preprocessing, columns: Columns, inputs: NDArray[np.float32], 
     for start in range(0, len(inputs), at_once):
         rows = slice(start, start + at_once)
         some = {name: column[rows] for name, column in columns.items()}
-        inputs[rows], targets[rows] = codes.encode_inputs(some), codes.encode_outputs(some)
+        codes.encode_inputs(some, inputs[rows])
+        codes.encode_outputs(some, targets[rows])
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,7 @@ class Streamed:
         sizes = [strand.sizes for strand in self.blocks.strands]
         firsts = np.cumsum([0, *(sum(own) for own in sizes)]).tolist()
         order = block_order([len(own) for own in sizes], generator)
-        groups = windows_of(order, sizes, max(1, self.window_bytes // self.row_bytes))
-        most = max(sum(sizes[strand][block] for strand, block in group) for group in groups)
-        held = [[np.empty((most, width), np.float32) for width in self._widths] for _ in range(HELD)]
+        groups = windows_of(order, sizes, self._window_rows)
         with closing(_Reader(self.blocks)) as reader:
             for place, group in enumerate(groups):
                 ends = np.cumsum([sizes[strand][block] for strand, block in group]).tolist()
@@ -127,7 +127,7 @@ class Streamed:
                     (end - sizes[strand][block], firsts[strand] + sum(sizes[strand][:block]))
                     for end, (strand, block) in zip(ends, group, strict=True)
                 )
-                inputs, targets = (array[: ends[-1]] for array in held[place % HELD])
+                inputs, targets = (array[: ends[-1]] for array in self._held[place % HELD])
                 for (strand, _), (start, _), end in zip(group, pieces, ends, strict=True):
                     encode(self.codes, reader.next(strand), inputs[start:end], targets[start:end])
                 if self.weighing is not None:
@@ -137,6 +137,17 @@ class Streamed:
     @property
     def _widths(self) -> tuple[int, int]:
         return self.codes.input_width, self.codes.output_width
+
+    @property
+    def _window_rows(self) -> int:
+        return max(1, self.window_bytes // self.row_bytes)
+
+    @cached_property
+    def _held(self) -> list[list[NDArray[np.float32]]]:
+        """Room for windows, the same in every epoch: fresh memory costs as much as reading."""
+        largest = max(max(strand.sizes) for strand in self.blocks.strands)
+        most = min(max(self._window_rows, largest), self.count)
+        return [[np.empty((most, width), np.float32) for width in self._widths] for _ in range(HELD)]
 
 
 class _Reader:

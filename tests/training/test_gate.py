@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy import stats
 
-from gitdata.training import gate
+from gitdata.training import gate, student
 from gitdata.training.declaration import Declaration, parse
 from gitdata.training.methods import TrainingData, climb
 from gitdata.training.metrics import measure
@@ -162,3 +163,8 @@ metrics = ["accuracy"]
     assert found["cross_entropy"] == pytest.approx(losses.mean())
     assert found["accuracy"] == pytest.approx((predict(package, lattice)["dir"] == lattice["dir"]).mean())
     assert found["accuracy"] > 0.9
+
+
+@given(st.integers(1, 5000), st.floats(1e-5, 1 - 1e-5))
+def test_quantiles_are_scipys(freedom: int, share: float) -> None:
+    assert student.quantile(freedom, share) == pytest.approx(stats.t.ppf(share, freedom), rel=1e-9, abs=1e-12)

@@ -54,11 +54,11 @@ class Preprocessing:
         inputs = tuple(field.as_input for field in self.inputs)
         return Plan(inputs, tuple(plan.Output(f.name, f.width) for f in self.outputs), network.layers)
 
-    def encode_inputs(self, columns: Columns) -> NDArray[np.float32]:
-        """Shape (rows, input_width)."""
-        return np.concatenate([f.encode(columns) for f in self.inputs], axis=1).astype(np.float32)
+    def encode_inputs(self, columns: Columns, into: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
+        """Shape (rows, input_width); `into`: an array for it."""
+        return _side_by_side(self.inputs, columns, into)
 
-    def encode_outputs(self, columns: Columns) -> NDArray[np.float32]:
+    def encode_outputs(self, columns: Columns, into: NDArray[np.float32] | None = None) -> NDArray[np.float32]:
         """Shape (rows, output_width): scaled values, or one-hot classes. An unknown class is an error."""
         for field in self.outputs:
             if isinstance(field, Categorical) and (field.codes(columns) < 0).any():
@@ -67,7 +67,7 @@ class Preprocessing:
                     f"The class '{columns[field.name][row]}' of '{field.name}' is new to the model.",
                     "A new class needs a new start: `gitdata train MODEL --method union`.",
                 )
-        return np.concatenate([f.encode(columns) for f in self.outputs], axis=1).astype(np.float32)
+        return _side_by_side(self.outputs, columns, into)
 
     def decode_outputs(self, encoded: NDArray[Any]) -> dict[str, NDArray[Any]]:
         """Predictions by output, in original units or as class names."""
@@ -107,6 +107,21 @@ class Preprocessing:
 
 
 _ROLES = ("inputs", "outputs")
+
+
+def _side_by_side(
+    fields: tuple[FieldCode, ...], columns: Columns, into: NDArray[np.float32] | None
+) -> NDArray[np.float32]:
+    """What each field is encoded as, one beside the other."""
+    start = 0
+    for field in fields:
+        encoded = field.encode(columns)
+        if into is None:
+            into = np.empty((len(encoded), sum(each.width for each in fields)), np.float32)
+        into[:, start : start + field.width] = encoded
+        start += field.width
+    assert into is not None
+    return into
 
 
 def fit(declaration: Declaration, columns: Columns) -> Preprocessing:

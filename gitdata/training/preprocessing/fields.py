@@ -61,7 +61,9 @@ class Numeric:
     def encode(self, columns: Columns) -> NDArray[np.float64]:
         """Scaled values, shape (rows, width)."""
         values = transformed(self.numbers(columns), self.transform, self.name)
-        return np.asarray((values - np.array(self.mean)) / np.array(self.scale), np.float64)
+        encoded = np.asarray(values - np.array(self.mean), np.float64)
+        encoded /= np.array(self.scale)
+        return encoded
 
     def decode(self, encoded: NDArray[np.float64]) -> NDArray[np.float64]:
         """Original units, shape (rows, *shape)."""

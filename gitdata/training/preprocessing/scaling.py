@@ -50,16 +50,15 @@ TRANSFORMS: dict[str, Transform] = {
 def transformed(array: NDArray[Any], transform: str, name: str) -> Values:
     """`array` as float64 after a transform, shape (rows, elements). Raises Mendable where it is not defined."""
     values = np.asarray(array, np.float64).reshape(len(array), -1)
-    finite = np.isfinite(values).all(axis=1)
-    if not finite.all():
+    if not np.isfinite(array).all():
+        finite = np.isfinite(values).all(axis=1)
         raise Mendable(
             f"Field '{name}' is not a finite number in {int((~finite).sum())} of {len(values)} rows; the first is row "
             f"{int((~finite).argmax()) + 1}.",
             "Correct these rows; where an extension holds them, extend with the correct ones and retract it.",
         )
     function = TRANSFORMS[transform]
-    undefined = function.undefined(values)
-    if undefined.any():
+    if function.above > -np.inf and (undefined := function.undefined(values)).any():
         row = int(undefined.any(axis=1).argmax())
         raise Mendable(
             f"Field '{name}' is {values[row].min():g} in a row; {transform} needs {function.domain}.",

@@ -76,21 +76,23 @@ class Data(Table):
     def _as_tuple(cls, value: Any) -> Any:
         return tuple(value) if isinstance(value, list) else value
 
+    @field_validator("inputs", "outputs", "categories")
+    @classmethod
+    def _each_once(cls, names: tuple[str, ...] | None) -> tuple[str, ...] | None:
+        if twice := [name for name, count in Counter(names or ()).items() if count > 1]:
+            raise ValueError(f"it names '{twice[0]}' twice; once is enough")
+        return names
+
     @model_validator(mode="before")
     @classmethod
     def _unpin(cls, value: Any) -> Any:
         if isinstance(value, dict) and isinstance(value.get("dataset"), str) and "version" not in value:
             dataset, _, version = value["dataset"].partition("@")
-            if value["dataset"].endswith("@"):
-                raise ValueError(f"dataset '{dataset}@' names no version; a version is wanted, as in '{dataset}@1.2.0'")
-            return value | {"dataset": dataset, "version": version or None}
+            return value | {"dataset": dataset, "version": version} if version else value
         return value
 
     @model_validator(mode="after")
-    def _each_once(self) -> Data:
-        for role, names in (("inputs", self.inputs or ()), ("outputs", self.outputs), ("categories", self.categories)):
-            if twice := [name for name, count in Counter(names).items() if count > 1]:
-                raise ValueError(f"{role} names '{twice[0]}' twice; name it once")
+    def _disjoint(self) -> Data:
         if both := sorted(set(self.inputs or ()) & set(self.outputs)):
             raise ValueError(f"'{both[0]}' is both input and output")
         return self

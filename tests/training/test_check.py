@@ -309,6 +309,7 @@ def test_a_batch_that_memory_does_not_hold_is_refused() -> None:
     assert only(examined(wide, PLAIN, rows=rows, memory=2**32), "batch-memory").level == "warning"
     assert "batch-memory" not in rules(examined(wide, PLAIN, rows=rows, memory=2**33).findings)
     assert "batch-memory" not in rules(examined(wide, PLAIN, memory=2**31).findings)  # 60 rows were measured
+    assert examine(wide, facts_of(PLAIN).values(), memory=2**31).findings == ()  # nobody counted
 
 
 def test_a_run_is_as_long_as_rows_and_epochs_are() -> None:

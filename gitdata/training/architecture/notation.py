@@ -120,7 +120,7 @@ class _Reader:
         if key == kind == "heads" and isinstance(value, dict):
             named = value.items()
             return {n: tuple(self.layers(v, parameters, f"{where} '{n}'", depth + 1)) for n, v in named}
-        return float(value) if key in ("momentum", "eps", "dropout") and type(value) is int else value
+        return value
 
 
 def _kind_of(item: Any, where: str) -> str:

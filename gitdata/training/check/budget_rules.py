@@ -62,10 +62,10 @@ def steps(subject: Subject) -> Iterator[Finding]:
 
 def memory(subject: Subject) -> Iterator[Finding]:
     """What layers make of a batch is held until their gradients are known."""
-    if subject.plan is None or subject.memory is None:
+    train = subject.train_rows
+    if subject.plan is None or subject.memory is None or not train:
         return
-    training, train = subject.declaration.training, subject.train_rows
-    batch = min(training.batch_size, 1 << max(train - 1, 0).bit_length()) if train else training.batch_size
+    batch = min(subject.declaration.training.batch_size, 1 << (train - 1).bit_length())  # filled up to a power of two
     needed = batch * summary.numbers_held(subject.plan) * _BYTES * _COPIES
     if needed <= subject.memory / 2:
         return

@@ -15,7 +15,7 @@ def class_terms(subject: Subject) -> Iterator[Finding]:
     """`class_weights` and `ignore` name classes, and leave some to tell apart."""
     for name, counts in subject.names():
         if name in subject.outputs:
-            yield from _class_terms(name, tuple(map(str, counts)), subject.declaration.training.loss_of(name))
+            yield from _class_terms(name, tuple(sorted(map(str, counts))), subject.declaration.training.loss_of(name))
 
 
 def _class_terms(name: str, classes: tuple[str, ...], loss: Loss) -> Iterator[Finding]:

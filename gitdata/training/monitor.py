@@ -58,7 +58,7 @@ class Monitor:
         self.validation = self.course.measure(weights)
         self.next_look = self.clock() + max(BETWEEN, (self.clock() - now) / SHARE)
 
-    def losses(self, first: int, losses: NDArray[np.float32]) -> None:
+    def losses(self, first: int, losses: NDArray[np.float32], rates: NDArray[np.float32]) -> None:
         """Take the losses of the steps from `first` on."""
         begins = self.since is None
         self.since = self.since or (first, self.began)

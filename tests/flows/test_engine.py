@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -74,6 +75,37 @@ def test_a_killed_training_goes_on_and_publishes_the_same_weights(alone: Clone) 
     (alone.path / ".git" / "gitdata" / "ledgers" / "own").unlink()
     assert "Going on" not in alone.gitdata("train", "lattice", env={"GITDATA_PROGRESS": "1"}).err
     assert same_weights(resumed, champion(alone))
+
+
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_says_so_and_goes_on(alone: Clone, stop: signal.Signals) -> None:
+    """Also whoever ends it politely: the step that it stood at is kept, however long ago the last checkpoint was."""
+    alone.declare(**{"epochs = 20": "epochs = 1000000"})
+    alone.commit("longer")
+    checkpoints = alone.path / ".git" / "gitdata" / "checkpoints" / "lattice"
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "gitdata", "train", "lattice", "--json"],
+        cwd=alone.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["kind"] == "epoch"
+    assert not checkpoints.exists()
+    process.send_signal(stop)
+    _, said = process.communicate()
+    assert process.returncode == 130, said
+    found = re.fullmatch(r"gitdata: Interrupted after step (\d+) of 3000000; .*goes on from there\.\n", said)
+    assert found, said
+    assert [path.name.rpartition("-")[2] for path in checkpoints.iterdir()] == ["union"]
+    assert alone.repo.ledger_commit() is None
+    again = subprocess.Popen(
+        [sys.executable, "-P", "-m", "gitdata", "train", "lattice"], env=os.environ | {"GITDATA_PROGRESS": "1"},
+        cwd=alone.path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert again.stderr is not None
+    lines = iter(again.stderr.readline, "")
+    assert f"Going on after step {found[1]} from a checkpoint.\n" in lines
+    again.kill()
+    again.communicate()
 
 
 def test_rows_beyond_the_limit_are_streamed_and_judged_alike(alone: Clone) -> None:

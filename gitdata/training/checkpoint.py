@@ -38,12 +38,16 @@ class Saved:
 
 @dataclass(slots=True)
 class Checkpoint:
-    """The checkpoint of one run: `key` says which; `every`: seconds between two writes, at least."""
+    """The checkpoint of one run: `key` says which; `every`: seconds between two writes, at least.
+
+    `before`: the seconds that the run took up to what was read.
+    """
 
     path: Path
     key: str
     every: float
     say: Callable[[str], None]
+    before: float = 0.0
     _since: float = field(default_factory=time.monotonic)
     _said: bool = False
 
@@ -82,6 +86,8 @@ class Checkpoint:
         saved = _decoded(content, self.key)
         if saved is None:
             self.say(f"The checkpoint {self.path.name} is damaged, or another run's: starting anew.")
+        else:
+            self.before = saved.seconds
         return saved
 
     def remove(self) -> None:

@@ -151,6 +151,24 @@ def test_epochs_are_records_with_json_and_lines_of_a_log(alone: Clone) -> None:
     assert not logged.out.startswith("{")
 
 
+def test_people_see_what_a_run_depends_on_and_when_it_ended(alone: Clone) -> None:
+    alone.declare(**{"epochs = 20": "epochs = 400\nearly_stopping = { patience = 2 }", "3e-3": "5e-2"})
+    alone.commit("patient")
+    *epochs, training = alone.gitdata("train", "lattice", "--json").records
+    assert training["kind"] == "training"
+    assert {record["metric"] for record in epochs} == {"loss"}
+    assert all(record["validation"] is not None and record["rate"] > 0 for record in epochs)
+    after = epochs[-1]["epoch"]
+    best = min(epochs, key=lambda record: record["validation"])["epoch"]
+    assert 2 < after == best + 2 < 400
+    ledger = alone.git("ls-tree", "-r", "--name-only", "gitdata/models").splitlines()
+    card = alone.git("show", f"gitdata/models:{next(path for path in ledger if path.endswith('.md'))}")
+    words = f"stopped after epoch {after} of 400; the best was epoch {best}"
+    assert f"- union {words}" in card
+    again = alone.gitdata("train", "lattice", "--force", "--method", "union", env={"GITDATA_PROGRESS": "1"})
+    assert f"; {words}\n" in again.err
+
+
 def test_the_log_of_a_job_shows_epochs_as_people_read_them(alone: Clone) -> None:
     spool = alone.repo.state / "jobs"
     record = alone.gitdata("train", "lattice", "--json").records[3]

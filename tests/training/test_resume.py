@@ -117,6 +117,7 @@ def test_a_checkpoint_is_read_by_its_own_run_alone(tmp_path: Path) -> None:
     found = ours.read()
     assert found is not None
     assert (found.steps, found.seconds) == (256, 1.5)
+    assert ours.before == 1.5
     assert found.arrays["weights"].tolist() == [0, 1, 2, 3, 4]
     assert found.arrays["optimizer.count"].shape == ()
     other, words = checkpoint(path, "another key")

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 MOMENT = 1.0  # seconds that a chunk is to take; to begin one of a large network may cost a fifth of that
-GROWTH = 4  # times as many steps as were measured, at most: a first measure says little
+GROWTH = 8  # times as many steps as were measured, at most: a first measure says little
 
 
 @dataclass(slots=True)

@@ -194,7 +194,7 @@ def test_a_pace_follows_what_was_measured() -> None:
     now = [0.0]
     own = pace.Pace(clock=lambda: now[0])
     assert own.steps == 1
-    for seconds, steps in ((0.001, 4), (0.001, 16), (2.0, 8), (1.0, 8), (9.0, 1), (1.2, 1)):
+    for seconds, steps in ((0.001, 8), (0.001, 64), (2.0, 32), (1.0, 32), (9.0, 3), (9.0, 1)):
         asked = own.steps
         now[0] += 7  # what is done between two chunks
         own.begin()

@@ -44,6 +44,10 @@ class TryAgain(GitdataError):
     exit_code = 5
 
 
+class Interrupted(KeyboardInterrupt):
+    """A person interrupted what can be gone on with; the text says where it stood."""
+
+
 class GateRefused(GitdataError):
     """The gate refused a new model version; the champion stays."""
 

@@ -16,7 +16,7 @@ from gitdata.cli.shared import (
     say_always,
     show_records,
 )
-from gitdata.errors import FINDINGS, GateRefused
+from gitdata.errors import FINDINGS, INTERRUPTED, GateRefused, Interrupted
 
 if TYPE_CHECKING:
     from gitdata.commands.records import Record
@@ -62,8 +62,12 @@ def train(
 
     end_with_the_runner()
     options = Options(at, data, tuple(method) if method else None, force, dry_run)
-    with shown_epochs(as_json=as_json) as tell:
-        record = run(open_repo(), model, options, say, tell)
+    try:
+        with shown_epochs(as_json=as_json) as tell:
+            record = run(open_repo(), model, options, say, tell)
+    except Interrupted as stop:
+        say_always(f"gitdata: {stop}")
+        raise typer.Exit(INTERRUPTED) from stop
     show_records([record], as_json, lambda: print_lines(training_lines(record)))
     if record.fields.get("verdict") == "refused":
         raise typer.Exit(GateRefused.exit_code)

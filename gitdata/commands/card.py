@@ -89,7 +89,16 @@ def _rungs(rungs: Any) -> list[str]:
         f"| {_text(r['validation_loss'])} |"
         for r in rungs
     ]
-    return [*head, "|---|---|---|---|---|---|", *rows] if rungs else []
+    return [*head, "|---|---|---|---|---|---|", *rows, *_stopped(rungs)] if rungs else []
+
+
+def _stopped(rungs: Any) -> list[str]:
+    """Which of them validation losses ended early."""
+    found = [(r["method"], r["stopped"]) for r in rungs if r.get("stopped")]
+    lines = [
+        f"- {name} stopped after epoch {s['after']} of {s['of']}; the best was epoch {s['best']}" for name, s in found
+    ]
+    return ["", *lines] if lines else []
 
 
 def _flat(prefix: str, value: Any) -> list[tuple[str, Any]]:

@@ -41,7 +41,7 @@ def watch(task: Task, decision: Decision, live: frozenset[str], tell: Tell | Non
         checkpoint = Checkpoint(path, key, every, task.say)
         if tell is None:
             return Onlookers(checkpoint=checkpoint)
-        monitor = Monitor(course, lambda epoch: tell(_record(task, epoch)))
+        monitor = Monitor(course, lambda epoch: tell(_record(task, course, epoch)))
         return Onlookers(monitor.losses, monitor.weights, checkpoint)
 
     return of
@@ -57,8 +57,9 @@ def forget(repo: Repo, model: str) -> None:
     shutil.rmtree(folder(repo, model), ignore_errors=True)
 
 
-def _record(task: Task, epoch: Epoch) -> Record:
-    fields = {**asdict(epoch), "model": task.model, "metric": task.declaration.deployment.metric}
+def _record(task: Task, course: Course, epoch: Epoch) -> Record:
+    """`metric`: what the validation rows are measured by; a run that depends on them does so by its own loss."""
+    fields = {**asdict(epoch), "model": task.model, "metric": "loss" if course.watched else task.declaration.metric}
     return Record("epoch", task.model, rounded_all(fields))
 
 

@@ -68,7 +68,7 @@ def epoch_text(record: Mapping[str, Any]) -> str:
     parts = [f"{record['method']}: epoch {record['epoch']}/{record['epochs']}", f"loss {record['loss']:.4g}"]
     if record["validation"] is not None:
         parts.append(f"validation {record['metric']} {record['validation']:.4g}")
-    parts.append(f"{record['rows_per_second']:,.0f} rows/s")
+    parts += [f"rate {record['rate']:.2g}", f"{record['rows_per_second']:,.0f} rows/s"]
     return "  ".join([*parts, f"{_duration(record['remaining'])} left"])
 
 

@@ -38,25 +38,44 @@ class Saved:
 
 @dataclass(slots=True)
 class Checkpoint:
-    """The checkpoint of one run: `key` says which; `every`: seconds between two writes, at least."""
+    """The checkpoint of one run: `key` says which; `every`: seconds between two writes, at least.
+
+    `before`: the seconds that the run took up to what was read.
+    """
 
     path: Path
     key: str
     every: float
     say: Callable[[str], None]
+    before: float = 0.0
     _since: float = field(default_factory=time.monotonic)
+    _said: bool = False
 
     @property
     def is_due(self) -> bool:
         return time.monotonic() - self._since >= self.every
 
-    def write(self, saved: Saved) -> None:
-        """Keep this in place of what was kept before, whole or not at all."""
+    def write(self, saved: Saved) -> bool:
+        """Keep this in place of what was kept before, whole or not at all; whether that was possible.
+
+        A training does not end because of a full disk: what it comes to may be smaller, or have room by then.
+        """
         about = {"key": self.key, "known": saved.known, "seconds": saved.seconds, "steps": saved.steps}
         body = json.dumps(about).encode() + b"\n" + save({k: np.asarray(v, order="C") for k, v in saved.arrays.items()})
         digest = hashlib.sha256(body).hexdigest()
-        durable.write(self.path, f"{digest}\n".encode() + body, 0o600)
-        self._since = time.monotonic()
+        try:
+            durable.write(self.path, f"{digest}\n".encode() + body, 0o600)
+        except OSError as error:
+            self._say_once(f"The checkpoint could not be written ({error.strerror}); training goes on without.")
+            return False
+        finally:
+            self._since = time.monotonic()
+        return True
+
+    def _say_once(self, text: str) -> None:
+        if not self._said:
+            self.say(text)
+            self._said = True
 
     def read(self) -> Saved | None:
         """What was kept of this run; None where there is nothing, or nothing that can be trusted."""
@@ -67,6 +86,8 @@ class Checkpoint:
         saved = _decoded(content, self.key)
         if saved is None:
             self.say(f"The checkpoint {self.path.name} is damaged, or another run's: starting anew.")
+        else:
+            self.before = saved.seconds
         return saved
 
     def remove(self) -> None:

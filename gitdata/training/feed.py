@@ -2,7 +2,7 @@
 
 Which rows a step takes follows from the seed, the position at which the run began, and the step: a run that goes on
 after it was stopped is fed what it would have been fed. The last batch of an epoch is filled up with rows that weigh
-nothing, so that every batch has the same shape.
+nothing, so that every batch has the same shape; it is that of the declared size, where there are so many rows.
 """
 
 from __future__ import annotations
@@ -15,9 +15,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gitdata.training.pace import Pace
 from gitdata.training.shuffle import Rows, Window, numbers_of
 
-STEPS = 128  # in a chunk
+STEPS = 128  # in a chunk, at most
+FEW = 128  # rows of a batch that need not be fewer
 CHUNK_BYTES = 64 * 1024 * 1024
 
 
@@ -25,8 +27,8 @@ CHUNK_BYTES = 64 * 1024 * 1024
 class Chunk:
     """The batches of `count` steps from step `first` of the run on: inputs and targets (steps, batch, width), masks.
 
-    `sources`: for stretches of the batches, where they begin, and which rows of which window they are. `batch_size` is
-    the declared one; batches may have more rows, which weigh nothing.
+    `sources`: for stretches of the batches, where they begin, and which rows of which window they are; to them a batch
+    has `held` rows. On several devices batches may have more, which weigh nothing.
     """
 
     first: int
@@ -34,12 +36,12 @@ class Chunk:
     inputs: NDArray[np.float32]
     targets: NDArray[np.float32]
     masks: NDArray[np.float32]
-    batch_size: int
+    held: int
     sources: tuple[tuple[int, NDArray[np.int64], tuple[tuple[int, int], ...]], ...]
 
     def rows_of_step(self, step: int) -> NDArray[np.int64]:
         """The numbers of the rows in the batch of a step of this chunk."""
-        first = step * self.batch_size
+        first = step * self.held
         last = first + int(np.count_nonzero(self.masks[step]))
         found = [
             numbers_of(order[max(first - start, 0) : last - start], pieces)
@@ -64,31 +66,38 @@ class Order:
     def steps_of_epoch(self, rows: int) -> int:
         return math.ceil(rows / self.batch_size)
 
-    @property
-    def padding(self) -> int:
-        """Rows in a batch beyond the declared size."""
-        return -self.batch_size % self.multiple
+    def held(self, rows: int) -> int:
+        """The rows of a batch in memory: the declared size, or less where it is far more than there are rows.
+
+        Then it is a power of two, and not a small one: one compiled program is to serve many sizes of data.
+        """
+        return min(self.batch_size, max(FEW, 1 << max(rows - 1, 0).bit_length()))
 
 
-def steps_at_once(row_bytes: int, batch_size: int) -> int:
-    """Steps in a chunk: a power of two, so many as their batches take a bounded part of memory."""
-    most = max(1, CHUNK_BYTES // max(1, row_bytes * batch_size))
+def steps_at_once(row_bytes: int, held: int) -> int:
+    """The most steps of a chunk: a power of two, so many as their batches take a bounded part of memory."""
+    most = max(1, CHUNK_BYTES // max(1, row_bytes * held))
     return min(STEPS, 1 << most.bit_length() - 1)
 
 
-def chunks(rows: Rows, order: Order, first: int, last: int, *, cut: int = 0) -> Iterator[Chunk]:
-    """The chunks of the steps `first` up to `last` of a run; with `cut`, none goes on beyond a multiple of it."""
-    most = steps_at_once(rows.row_bytes, order.batch_size)
+def chunks(
+    rows: Rows, order: Order, first: int, last: int, *, cut: int = 0, pace: Pace | None = None
+) -> Iterator[Chunk]:
+    """The chunks of the steps `first` up to `last` of a run; with `cut`, none goes on beyond a multiple of it.
+
+    Each has as many steps as `pace` asks for when it is gathered; without one, as many as there is room for.
+    """
+    most = steps_at_once(rows.row_bytes, order.held(rows.count))
     with closing(_Cursor(rows, order, first)) as cursor:
         while first < last:
-            count = min(most, last - first, cut - first % cut if cut else most)
+            count = min(most, last - first, cut - first % cut if cut else most, pace.steps if pace else most)
             yield _gather(cursor, order, first, count, most)
             first += count
 
 
 def _gather(cursor: _Cursor, order: Order, first: int, count: int, steps: int) -> Chunk:
     """The batches of some steps; of those past `count`, which are never applied, only the shape matters."""
-    size = order.batch_size
+    size = order.held(cursor.rows.count)
     inputs, targets = (np.zeros((steps * size, width), np.float32) for width in cursor.widths)
     masks, sources, place = np.zeros(steps * size, np.float32), [], 0
     while place < count * size:
@@ -99,7 +108,8 @@ def _gather(cursor: _Cursor, order: Order, first: int, count: int, steps: int) -
         masks[place:stop] = 1.0
         sources.append((place, taken, window.pieces))
         place = stop if cursor.in_epoch else -(-stop // size) * size
-    inputs, targets, masks = (_batches(array, steps, order.padding) for array in (inputs, targets, masks))
+    padding = -size % order.multiple
+    inputs, targets, masks = (_batches(array, steps, padding) for array in (inputs, targets, masks))
     return Chunk(first, count, inputs, targets, masks, size, tuple(sources))
 
 

@@ -1,9 +1,9 @@
 """The loop: a run is a number of calls of one compiled chunk of steps.
 
 A *chunk* goes through as many steps as it is told, batches and learning rates being its input: so one compiled program
-serves every size of data and every number of steps, and a run can be cut between any two chunks. Weights are one
-vector, since a loop costs by the number of arrays it carries. While a chunk is computed the next one is gathered in a
-thread, and its losses are looked at when the one after it is on its way.
+serves every size of data and every number of steps, and a run can be cut between any two chunks, which is where it
+is interrupted. Weights are one vector, since a loop costs by the number of arrays it carries. While a chunk is
+computed the next one is gathered in a thread, and its losses are looked at when the one after it is on its way.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -21,14 +21,15 @@ import numpy as np
 import optax
 from numpy.typing import NDArray
 
-from gitdata.errors import Mendable
-from gitdata.training import feed, losses, network, optimizer
+from gitdata.errors import Interrupted, Mendable
+from gitdata.training import feed, interruption, losses, network, optimizer
 from gitdata.training.architecture.layers import Conv
 from gitdata.training.architecture.notation import every_layer
 from gitdata.training.architecture.plan import Plan
 from gitdata.training.checkpoint import Checkpoint, Saved
 from gitdata.training.devices import Devices
 from gitdata.training.losses import Terms
+from gitdata.training.pace import Pace
 from gitdata.training.prefetch import ahead
 from gitdata.training.settings import Optimizer, Schedule
 from gitdata.training.shuffle import Held, Rows
@@ -38,6 +39,7 @@ _MOMENTS = "optimizer."
 _MEMORY = "memory."
 OnEpoch = Callable[["State"], float]
 Carry = tuple[Any, Any, jax.Array]  # weights, optimiser state, losses
+Rates = NDArray[np.float32]
 
 
 class Diverged(Mendable):
@@ -98,11 +100,12 @@ class Memory(Protocol):
 class Onlookers:
     """Who looks on at a run, between two chunks.
 
-    `losses` is told the first step of a chunk and its losses; `weights` may look at the weights after so many steps,
-    before the next chunk is begun; `checkpoint` keeps where the run stands.
+    `losses` is told the first step of a chunk, its losses and its learning rates; of the last chunk of an epoch, after
+    `on_epoch` was. `weights` may look at the weights after so many steps, before the next chunk is begun; `checkpoint`
+    keeps where the run stands.
     """
 
-    losses: Callable[[int, NDArray[np.float32]], None] | None = None
+    losses: Callable[[int, NDArray[np.float32], Rates], None] | None = None
     weights: Callable[[int, Any], None] | None = None
     checkpoint: Checkpoint | None = None
 
@@ -136,45 +139,55 @@ def train_rows(
     """Minimise the loss over some rows for `run.steps` steps, or for what a checkpoint leaves of them.
 
     `on_epoch` is handed the state after each epoch and says what the rates of the next are multiplied by; 0 ends all.
-    `memory` is what it remembers. Raises Diverged, naming step and rows, where the loss is no finite number any more.
+    `memory` is what it remembers. Raises Diverged, naming step and rows, where the loss is no finite number any more,
+    and Interrupted where somebody pressed Ctrl-C and a checkpoint keeps where the run stood.
     """
     looking, devices = onlookers or Onlookers(), Devices.local()
     chunk = compiled_chunk(run.plan, run.loss, run.optimizer)
-    rates = optimizer.learning_rates(run.optimizer, run.schedule, run.steps, state.position)
     kept = _Kept(looking.checkpoint, memory)
     first, now, factor = kept.begin(state)
     if not factor:
         return now
     weights, moments = devices.state((now.weights, now.optimizer))
     order = feed.Order(run.batch_size, run.seed, state.position, devices.count)
-    late: list[tuple[feed.Chunk, jax.Array]] = []
-    done = first
-    with closing(ahead(feed.chunks(rows, order, first, run.steps, cut=run.epoch if on_epoch else 0))) as chunks:
+    cut, pace, done = run.epoch if on_epoch else 0, Pace(), first
+    late: list[tuple[feed.Chunk, Rates, jax.Array]] = []
+    coming = ahead(feed.chunks(rows, order, first, run.steps, cut=cut, pace=pace))
+    with interruption.heard() as interrupted, closing(coming) as chunks:
         for batch in chunks:
-            rate = np.float32(factor) * rates[batch.first : batch.first + batch.count]
-            weights, moments, found = chunk(weights, moments, *_arguments(run, state, batch, rate, devices))
+            rates = np.float32(factor) * _rates(run, state, batch)
+            if not late:
+                pace.begin()
+            weights, moments, found = chunk(weights, moments, *_arguments(run, state, batch, rates, devices))
+            if not done - first:
+                pace.begin()  # the first call compiles
             done = batch.first + batch.count
-            late.append((batch, found))
+            late.append((batch, rates, found))
             ends_epoch = on_epoch is not None and (done % run.epoch == 0 or done == run.steps)
-            while len(late) > (0 if ends_epoch or kept.is_due else 1):
-                _settle(late.pop(0), state, looking)
+            is_due = kept.is_due or interrupted.asked
+            settled = [_settle(late.pop(0), state, pace) for _ in range(len(late) - (0 if ends_epoch or is_due else 1))]
             if on_epoch and ends_epoch:
                 factor = on_epoch(State(weights, moments, state.position + done))
+            _tell(looking, settled)
             if looking.weights:
                 looking.weights(done, weights)
-            if kept.is_due:
+            if is_due:
                 kept.write(done, weights, moments)
-            if not factor:
+            if not factor or interrupted.asked:
                 break
-    for waiting in late:
-        _settle(waiting, state, looking)
+    _tell(looking, [_settle(waiting, state, pace) for waiting in late])
+    if interrupted.asked:
+        kept.interrupt(done, run.steps, weights, moments)
     kept.end(done, weights, moments)
     return State(weights, moments, state.position + done)
 
 
-def _arguments(
-    run: Run, state: State, batch: feed.Chunk, rates: NDArray[np.float32], devices: Devices
-) -> tuple[Any, ...]:
+def _rates(run: Run, state: State, batch: feed.Chunk) -> Rates:
+    """The declared learning rates of the steps of a chunk."""
+    return optimizer.learning_rates(run.optimizer, run.schedule, run.steps, state.position, batch.first, batch.count)
+
+
+def _arguments(run: Run, state: State, batch: feed.Chunk, rates: Rates, devices: Devices) -> tuple[Any, ...]:
     """What the compiled chunk takes besides the state; `rates`: of the steps of the chunk."""
     rate = np.zeros(len(batch.masks), np.float32)
     rate[: batch.count] = rates
@@ -183,15 +196,24 @@ def _arguments(
     return (*placed, rate, np.uint32(run.seed), first, np.int32(batch.count))
 
 
-def _settle(settled: tuple[feed.Chunk, jax.Array], state: State, looking: Onlookers) -> None:
-    """Look at the losses of a chunk that was computed."""
-    batch, found = settled[0], np.asarray(settled[1])[: settled[0].count]
+def _settle(
+    computed: tuple[feed.Chunk, Rates, jax.Array], state: State, pace: Pace
+) -> tuple[int, NDArray[np.float32], Rates]:
+    """Wait for a chunk; its first step, losses and rates. Raises Diverged."""
+    batch, rates, losses = computed
+    found = np.asarray(losses)[: batch.count]
+    pace.settle(batch.count)
     bad = ~np.isfinite(found)
     if bad.any():
         step = int(bad.argmax())
         raise Diverged(state.position + batch.first + step + 1, batch.rows_of_step(step).tolist())
+    return batch.first, found, rates
+
+
+def _tell(looking: Onlookers, settled: Sequence[tuple[int, NDArray[np.float32], Rates]]) -> None:
     if looking.losses:
-        looking.losses(batch.first, found)
+        for first, found, rates in settled:
+            looking.losses(first, found, rates)
 
 
 # --- checkpoints ---------------------------------------------------------------------------------------------
@@ -221,13 +243,20 @@ class _Kept:
         factor = self.memory.recall(saved.known, _part(saved.arrays, _MEMORY), state) if self.memory else 1.0
         return saved.steps, now, factor
 
-    def write(self, steps: int, weights: Any, moments: Any) -> None:
+    def write(self, steps: int, weights: Any, moments: Any) -> bool:
+        """Keep this, if anything is kept; whether it is."""
         if self.checkpoint is None:
-            return
+            return False
         known, arrays = self.memory.remember() if self.memory else ({}, {})
         held = {f"{_MOMENTS}{name}": array for name, array in optimizer.state_to_arrays(moments).items()}
         held |= {f"{_MEMORY}{name}": array for name, array in arrays.items()} | {_WEIGHTS: np.asarray(weights)}
-        self.checkpoint.write(Saved(steps, held, time.monotonic() - self.began, known))
+        return self.checkpoint.write(Saved(steps, held, time.monotonic() - self.began, known))
+
+    def interrupt(self, done: int, steps: int, weights: Any, moments: Any) -> NoReturn:
+        """End a run of so many steps before its end."""
+        if self.write(done, weights, moments):
+            raise Interrupted(f"Interrupted after step {done} of {steps}; the same command goes on from there.")
+        raise KeyboardInterrupt
 
     def end(self, steps: int, weights: Any, moments: Any) -> None:
         """A run that took long is kept to its end: other methods may follow before anything is recorded."""

@@ -62,6 +62,7 @@ class Course:
     """A run that is about to begin. `key` tells it from every other by what its outcome follows from.
 
     `epoch`: the steps of one. `measure`: the validation loss of weights on the way, where there are validation rows.
+    `watched`: the one after the last epoch that the run itself depends on; None: it depends on none.
     """
 
     method: str
@@ -71,11 +72,15 @@ class Course:
     steps: int
     epoch: int
     measure: Callable[[Any], float | None]
+    watched: Callable[[], float | None] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """What one method cost and came to: gradient steps (and the union's), train rows read, seconds, loss."""
+    """What one method cost and came to: gradient steps (and the union's), train rows read, seconds, loss.
+
+    `stopped`, where validation losses ended it: `after` which epoch, `of` how many, and which was the `best`.
+    """
 
     method: str
     steps: int
@@ -84,6 +89,7 @@ class Rung:
     seconds: float
     validation_loss: float | None
     within_tolerance: bool
+    stopped: dict[str, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +150,7 @@ def climb(
         if method == "finetune" and not rows_of(rows):
             recipe = replace(recipe, steps=0)  # parallel extensions that were seen brought all of these rows already
         try:
-            package, steps = _train(recipe, declaration, rows, validation, watch or _nobody)
+            package, steps, before = _train(recipe, declaration, rows, validation, watch or _nobody)
             loss = _finite(_validation_loss(package, validation, declaration))
         except Mendable as failed:
             error = failed
@@ -160,9 +166,10 @@ def climb(
             steps=steps,
             union_steps=_union_steps(declaration, data.whole_rows),
             rows_read=rows_of(rows),
-            seconds=time.perf_counter() - started,
+            seconds=time.perf_counter() - started + before,
             validation_loss=loss,
             within_tolerance=within,
+            stopped=_stopped(recipe, package) if steps else None,
         )
         tried.append((rung, package, rows))
         say(_sentence(rung, reference))
@@ -209,11 +216,11 @@ def _train(
     rows: Columns,
     validation: Columns,
     looking: Callable[[Course], loop.Onlookers],
-) -> tuple[Package, int]:
-    """The package that a method comes to, and the steps that were taken."""
+) -> tuple[Package, int, float]:
+    """The package that a method comes to, the steps that were taken, and the seconds up to a checkpoint."""
     training, restored = declaration.training, recipe.restored
     if restored and not recipe.steps:
-        return restored, 0
+        return restored, 0, 0.0
     if not rows_of(rows):
         raise Mendable("There are no rows to train on.", "Extend the dataset with train rows.")
     codes = restored.preprocessing if restored else borrowing.coded(statistics.fit(declaration, rows), recipe.lenders)
@@ -247,12 +254,15 @@ def _train(
         return _validation_loss(packed(replace(state, weights=weights), {}), validation, declaration)
 
     key = _key(run, codes, state, rows, recipe.method)
-    course = Course(recipe.method, key, rows_of(rows), training.batch_size, recipe.steps, recipe.epoch, measure)
-    on_epoch = watch.on_epoch if watch else None
-    last = loop.train_rows(run, state, _encoded(codes, rows, weighing), looking(course), on_epoch, watch)
+    watched = (lambda: watch.last) if watch else None
+    course = Course(
+        recipe.method, key, rows_of(rows), training.batch_size, recipe.steps, recipe.epoch, measure, watched
+    )
+    onlookers, on_epoch = looking(course), watch.on_epoch if watch else None
+    last = loop.train_rows(run, state, _encoded(codes, rows, weighing), onlookers, on_epoch, watch)
     trained, steps = watch.result(last) if watch else last, last.position - state.position
     manifest = _manifest(recipe, training.seed, steps) | ({"watched": watch.to_json()} if watch else {})
-    return packed(trained, manifest), steps
+    return packed(trained, manifest), steps, onlookers.checkpoint.before if onlookers.checkpoint else 0.0
 
 
 def _encoded(codes: Preprocessing, rows: Columns, weighing: NDArray[np.float32] | None) -> Rows:
@@ -342,6 +352,14 @@ def _manifest(recipe: _Recipe, seed: int, steps: int) -> dict[str, Any]:
     }
 
 
+def _stopped(recipe: _Recipe, package: Package) -> dict[str, int] | None:
+    """Where validation losses ended the run that a package comes from; None where it went to its end."""
+    watched = package.manifest.get("watched")
+    if not watched or not watched["stopped"]:
+        return None
+    return {"after": watched["epochs"], "of": math.ceil(recipe.steps / recipe.epoch), "best": watched["best_epoch"]}
+
+
 @cache
 def _made_by() -> dict[str, str]:
     return {name: version(name) for name in ("gitdata", "jax", "jaxlib", "flax", "optax", "numpy")}
@@ -372,4 +390,7 @@ def _sentence(rung: Rung, reference: float | None) -> str:
     loss = "no validation rows" if rung.validation_loss is None else f"validation loss {rung.validation_loss:.4g}"
     against = "" if reference is None else f" (champion {reference:.4g})"
     share = rung.steps / rung.union_steps
-    return f"{rung.method}: {rung.steps} steps ({share:.0%} of union's) in {rung.seconds:.2f} s, {loss}{against}"
+    ended = ""
+    if stopped := rung.stopped:
+        ended = f"; stopped after epoch {stopped['after']} of {stopped['of']}; the best was epoch {stopped['best']}"
+    return f"{rung.method}: {rung.steps} steps ({share:.0%} of union's) in {rung.seconds:.2f} s, {loss}{against}{ended}"

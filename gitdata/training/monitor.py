@@ -23,7 +23,10 @@ SHARE = 0.02  # of the time that they may take
 
 @dataclass(frozen=True, slots=True)
 class Epoch:
-    """One epoch of a run. `validation`: the last loss on validation rows that is known; `remaining`: seconds."""
+    """One epoch of a run. `rate`: of its last step; `remaining`: seconds.
+
+    `validation`: the last loss on validation rows that is known; where the run depends on it, that after this epoch.
+    """
 
     method: str
     epoch: int
@@ -31,6 +34,7 @@ class Epoch:
     step: int
     steps: int
     loss: float
+    rate: float
     validation: float | None
     rows_per_second: float
     seconds: float
@@ -53,20 +57,20 @@ class Monitor:
     def weights(self, step: int, weights: Any) -> None:
         """Look at the validation rows, if it is time to."""
         now = self.clock()
-        if now < self.next_look:
+        if self.course.watched or now < self.next_look:
             return
         self.validation = self.course.measure(weights)
         self.next_look = self.clock() + max(BETWEEN, (self.clock() - now) / SHARE)
 
-    def losses(self, first: int, losses: NDArray[np.float32]) -> None:
-        """Take the losses of the steps from `first` on."""
+    def losses(self, first: int, losses: NDArray[np.float32], rates: NDArray[np.float32]) -> None:
+        """Take the losses and learning rates of the steps from `first` on."""
         begins = self.since is None
         self.since = self.since or (first, self.began)
-        self._take(first, losses)
+        self._take(first, losses, rates)
         if begins:
             self.since = (first + len(losses), self.clock())
 
-    def _take(self, first: int, losses: NDArray[np.float32]) -> None:
+    def _take(self, first: int, losses: NDArray[np.float32], rates: NDArray[np.float32]) -> None:
         start, epoch = 0, self.course.epoch
         while start < len(losses):
             stop = min(len(losses), start + epoch - (first + start) % epoch)
@@ -74,10 +78,10 @@ class Monitor:
             self._steps += stop - start
             start, step = stop, first + stop
             if step % epoch == 0 or step == self.course.steps:
-                self.tell(self._epoch(step))
+                self.tell(self._epoch(step, float(rates[stop - 1])))
                 self._sum, self._steps = 0.0, 0
 
-    def _epoch(self, step: int) -> Epoch:
+    def _epoch(self, step: int, rate: float) -> Epoch:
         assert self.since is not None
         now = self.clock()
         steps_per_second = (step - self.since[0]) / max(now - self.since[1], 1e-9)
@@ -88,7 +92,8 @@ class Monitor:
             step=step,
             steps=self.course.steps,
             loss=self._sum / self._steps,
-            validation=self.validation,
+            rate=rate,
+            validation=self.course.watched() if self.course.watched else self.validation,
             rows_per_second=steps_per_second * self.course.rows / math.ceil(self.course.rows / self.course.batch_size),
             seconds=now - self.began,
             remaining=(self.course.steps - step) / steps_per_second,

@@ -1,8 +1,8 @@
 """Optimisers and learning rates, by Optax.
 
-The learning rate of every step is computed before a run and handed to the compiled program, so that neither the
-horizon nor the position is baked into it. A schedule with a horizon starts anew with each run and goes over all of it;
-the others go on from their position.
+The learning rates of some steps are computed before these are taken, and handed to the compiled program, so that
+neither the horizon nor the position is baked into it. A schedule with a horizon starts anew with each run and goes over
+all of it; the others go on from their position.
 """
 
 from __future__ import annotations
@@ -118,17 +118,23 @@ def _sizes(shapes: Shapes) -> list[int]:
 # --- learning rates ------------------------------------------------------------------------------------------
 
 
-def learning_rates(optimizer: Optimizer, schedule: Schedule, steps: int, position: int) -> NDArray[np.float32]:
-    """The learning rate of each of the `steps` of a run that starts at `position`; all above zero."""
+def learning_rates(
+    optimizer: Optimizer, schedule: Schedule, steps: int, position: int, first: int = 0, count: int | None = None
+) -> NDArray[np.float32]:
+    """The learning rates of a run of `steps` that starts at `position`; all above zero.
+
+    Of all its steps, or of `count` from step `first` on: the very same numbers.
+    """
+    at = np.arange(first, steps if count is None else first + count)
     has_horizon = schedule.name in _OVER_A_RUN
     warmup = _warmup(schedule, steps, 0 if has_horizon else position)
     if has_horizon:
-        shares = np.arange(steps - warmup) / max(steps - warmup, 1)
-        rates = np.concatenate([np.ones(warmup), _OVER_A_RUN[schedule.name](schedule, shares)])
+        shares = np.maximum(at - warmup, 0) / max(steps - warmup, 1)
+        rates = np.where(at < warmup, 1.0, _OVER_A_RUN[schedule.name](schedule, shares))
     else:
-        rates = np.maximum(_by_position(schedule, position + np.arange(steps)), schedule.final)
-    first = 0 if has_horizon else position
-    rising = np.minimum(1.0, (first + np.arange(steps) + 1) / (warmup + 1)) if warmup else 1.0
+        at = position + at
+        rates = np.maximum(_by_position(schedule, at), schedule.final)
+    rising = np.minimum(1.0, (at + 1) / (warmup + 1)) if warmup else 1.0
     return np.asarray(optimizer.learning_rate * rates * rising, np.float32)
 
 

@@ -22,7 +22,10 @@ Columns = Mapping[str, NDArray[Any]]
 
 @dataclass(slots=True)
 class Watch:
-    """Looks at one run; `inputs` (in blocks) and `targets`: validation rows as the network takes them, at least one."""
+    """Looks at one run; `inputs` (in blocks) and `targets`: validation rows as the network takes them, at least one.
+
+    `last`: the loss after the last epoch, where it is a number. `best`: the state after the best one, if it is kept.
+    """
 
     run: Run
     early: EarlyStopping | None
@@ -30,12 +33,14 @@ class Watch:
     targets: NDArray[np.float32]
     watched: Watched = field(default_factory=Watched)
     best: State | None = None
+    last: float | None = None
 
     def on_epoch(self, state: State) -> float:
         """What the rates of the next epoch are multiplied by; 0: the run is over."""
         weights = np.asarray(state.weights)
         predicted = np.concatenate([network.forward(self.run.plan, weights, block) for block in self.inputs()])
         loss = losses.mean_loss(self.run.loss, predicted, self.targets)
+        self.last = loss if np.isfinite(loss) else None
         self.watched = after_epoch(self.watched, loss, self.early, self.run.schedule)
         if self.watched.best_epoch == self.watched.epochs and self.early and self.early.restore_best:
             self.best = _copy(state)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -76,6 +77,37 @@ def test_a_killed_training_goes_on_and_publishes_the_same_weights(alone: Clone) 
     assert same_weights(resumed, champion(alone))
 
 
+@pytest.mark.parametrize("stop", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_training_says_so_and_goes_on(alone: Clone, stop: signal.Signals) -> None:
+    """Also whoever ends it politely: the step that it stood at is kept, however long ago the last checkpoint was."""
+    alone.declare(**{"epochs = 20": "epochs = 1000000"})
+    alone.commit("longer")
+    checkpoints = alone.path / ".git" / "gitdata" / "checkpoints" / "lattice"
+    process = subprocess.Popen(
+        [sys.executable, "-P", "-m", "gitdata", "train", "lattice", "--json"],
+        cwd=alone.path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    assert json.loads(process.stdout.readline())["kind"] == "epoch"
+    assert not checkpoints.exists()
+    process.send_signal(stop)
+    _, said = process.communicate()
+    assert process.returncode == 130, said
+    found = re.fullmatch(r"gitdata: Interrupted after step (\d+) of 3000000; .*goes on from there\.\n", said)
+    assert found, said
+    assert [path.name.rpartition("-")[2] for path in checkpoints.iterdir()] == ["union"]
+    assert alone.repo.ledger_commit() is None
+    again = subprocess.Popen(
+        [sys.executable, "-P", "-m", "gitdata", "train", "lattice"], env=os.environ | {"GITDATA_PROGRESS": "1"},
+        cwd=alone.path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert again.stderr is not None
+    lines = iter(again.stderr.readline, "")
+    assert f"Going on after step {found[1]} from a checkpoint.\n" in lines
+    again.kill()
+    again.communicate()
+
+
 def test_rows_beyond_the_limit_are_streamed_and_judged_alike(alone: Clone) -> None:
     alone.gitdata("train", "lattice")
     in_memory = champion(alone)
@@ -117,6 +149,24 @@ def test_epochs_are_records_with_json_and_lines_of_a_log(alone: Clone) -> None:
     logged = alone.gitdata("train", "lattice", "--force", "--method", "union", env={"GITDATA_PROGRESS": "1"})
     assert len([line for line in logged.err.splitlines() if line.startswith("{")]) == 20
     assert not logged.out.startswith("{")
+
+
+def test_people_see_what_a_run_depends_on_and_when_it_ended(alone: Clone) -> None:
+    alone.declare(**{"epochs = 20": "epochs = 400\nearly_stopping = { patience = 2 }", "3e-3": "5e-2"})
+    alone.commit("patient")
+    *epochs, training = alone.gitdata("train", "lattice", "--json").records
+    assert training["kind"] == "training"
+    assert {record["metric"] for record in epochs} == {"loss"}
+    assert all(record["validation"] is not None and record["rate"] > 0 for record in epochs)
+    after = epochs[-1]["epoch"]
+    best = min(epochs, key=lambda record: record["validation"])["epoch"]
+    assert 2 < after == best + 2 < 400
+    ledger = alone.git("ls-tree", "-r", "--name-only", "gitdata/models").splitlines()
+    card = alone.git("show", f"gitdata/models:{next(path for path in ledger if path.endswith('.md'))}")
+    words = f"stopped after epoch {after} of 400; the best was epoch {best}"
+    assert f"- union {words}" in card
+    again = alone.gitdata("train", "lattice", "--force", "--method", "union", env={"GITDATA_PROGRESS": "1"})
+    assert f"; {words}\n" in again.err
 
 
 def test_the_log_of_a_job_shows_epochs_as_people_read_them(alone: Clone) -> None:

@@ -24,7 +24,7 @@ plan, adam = Plan((Input("x", (3,)),), (Output("y", 1),), layers), Optimizer(lea
 x = np.random.default_rng(0).normal(size=(130, 3)).astype(np.float32)
 run = loop.Run(plan, "mse", adam, Schedule(), 13, 200, 7)
 losses = []
-trained = loop.train(run, loop.start(plan, adam, 7), x, x[:, :1], loop.Onlookers(lambda first, own: losses.extend(own)))
+trained = loop.train(run, loop.start(plan, adam, 7), x, x[:, :1], loop.Onlookers(lambda *of: losses.extend(of[1])))
 print(*np.asarray(trained.weights).tolist(), *map(float, losses))
 assert loop.compiled_chunk(plan, "mse", adam)._cache_size() == 1
 """

@@ -5,9 +5,11 @@ from __future__ import annotations
 import jax
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from gitdata.errors import Mendable
-from gitdata.training import loop, losses, network, optimizer
+from gitdata.training import loop, losses, network, optimizer, pace
 from gitdata.training.architecture import notation
 from gitdata.training.architecture.layers import ACTIVATIONS
 from gitdata.training.architecture.plan import Input, Output, Plan
@@ -165,6 +167,40 @@ def test_one_compiled_program_serves_every_size_of_data_and_every_number_of_step
         settings = run(optimizer=adam, loss="mae", batch_size=8, steps=steps, schedule=Schedule(name=schedule))
         loop.train(settings, loop.start(PLAN, adam, 0), X[:rows], Y[:rows])
     assert chunk._cache_size() == 1  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("moment", [0.0, 60.0])
+def test_how_a_run_is_cut_changes_no_number(moment: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow a network: a step at a time, or as many as there is room for."""
+    adam = Optimizer(learning_rate=0.02)
+    settings = run(optimizer=adam, batch_size=8, steps=300)
+    undisturbed = loop.train(settings, loop.start(PLAN, adam, 0), X, Y)
+    monkeypatch.setattr(pace, "MOMENT", moment)
+    cuts: list[int] = []
+    onlookers = loop.Onlookers(lambda first, own, rates: cuts.append(len(own)))
+    trained = loop.train(settings, loop.start(PLAN, adam, 0), X, Y, onlookers)
+    assert (np.asarray(trained.weights) == np.asarray(undisturbed.weights)).all()
+    assert cuts == [1] * 300 if moment == 0 else cuts[0] == 1 and len(cuts) < 20
+
+
+@given(st.integers(1, 128), st.floats(0, 1e3))
+def test_a_chunk_is_to_take_a_moment(steps: int, seconds: float) -> None:
+    found = pace.next_steps(steps, seconds)
+    assert 1 <= found <= pace.GROWTH * steps
+    assert found == 1 or found * seconds <= steps * pace.MOMENT * (1 + 1e-9)
+
+
+def test_a_pace_follows_what_was_measured() -> None:
+    now = [0.0]
+    own = pace.Pace(clock=lambda: now[0])
+    assert own.steps == 1
+    for seconds, steps in ((0.001, 8), (0.001, 64), (2.0, 32), (1.0, 32), (9.0, 3), (9.0, 1)):
+        asked = own.steps
+        now[0] += 7  # what is done between two chunks
+        own.begin()
+        now[0] += seconds
+        own.settle(asked)
+        assert own.steps == steps
 
 
 def test_divergence_stops_the_run_and_names_the_step() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
@@ -223,3 +224,26 @@ def test_rates_are_above_zero_and_at_most_the_peak(name: str, steps: int, positi
     assert found.dtype == np.float32
     assert (found > 0).all()
     assert (found <= 0.1 * (1 + 1e-6)).all()
+
+
+@given(
+    st.sampled_from(sorted(Schedule.OPTIONS)),
+    st.integers(1, 300),
+    st.integers(0, 10**6),
+    st.one_of(st.integers(0, 400), st.floats(0.01, 0.99)),
+    st.data(),
+)
+def test_rates_of_some_steps_are_those_of_the_run(
+    name: str, steps: int, position: int, warmup: float, data: st.DataObject
+) -> None:
+    options: dict[str, Any] = {"boundaries": (5, 9)} if name == "piecewise" else {}
+    schedule = Schedule(name=name, warmup=warmup, **options)
+    first = data.draw(st.integers(0, steps))
+    count = data.draw(st.integers(0, steps - first))
+    some = learning_rates(PEAK, schedule, steps, position, first, count)
+    assert (some == learning_rates(PEAK, schedule, steps, position)[first : first + count]).all()
+
+
+def test_the_rates_of_few_steps_take_no_room_for_all_of_them() -> None:
+    some = learning_rates(PEAK, Schedule(name="cosine"), 10**15, 0, 10**14, 4)
+    assert some.shape == (4,)

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 import pytest
 
+from gitdata import durable
 from gitdata.training import loop
 from gitdata.training.architecture import notation
 from gitdata.training.architecture.plan import Input, Output, Plan
@@ -57,7 +61,7 @@ if streamed:
 checkpoint = Checkpoint(folder / "run.checkpoint", "key", 0.0, lambda text: print(text, file=sys.stderr))
 chunks = iter(range(1, 10**6))
 
-def count(first, losses):
+def count(first, losses, rates):
     if next(chunks) == dies_after:
         os.kill(os.getpid(), signal.SIGKILL)
 
@@ -87,6 +91,18 @@ def test_a_killed_run_ends_with_the_same_weights(rows: str, tmp_path: Path) -> N
     assert len(went_on.stdout) > 100
 
 
+class Full(durable.Disk):
+    """A disk that has no room."""
+
+    def sync_file(self, file: IO[bytes]) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.fixture
+def full_disk(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(durable, "disk", Full())
+
+
 def checkpoint(path: Path, key: str = "key") -> tuple[Checkpoint, list[str]]:
     said: list[str] = []
     return Checkpoint(path, key, 0.0, said.append), said
@@ -101,6 +117,7 @@ def test_a_checkpoint_is_read_by_its_own_run_alone(tmp_path: Path) -> None:
     found = ours.read()
     assert found is not None
     assert (found.steps, found.seconds) == (256, 1.5)
+    assert ours.before == 1.5
     assert found.arrays["weights"].tolist() == [0, 1, 2, 3, 4]
     assert found.arrays["optimizer.count"].shape == ()
     other, words = checkpoint(path, "another key")
@@ -123,6 +140,21 @@ def test_a_damaged_checkpoint_is_ignored_with_a_word(damage: str, tmp_path: Path
     assert "damaged" in said[0]
 
 
+def test_a_full_disk_ends_no_training(tmp_path: Path, full_disk: None) -> None:
+    """It is said once, and the run ends as it would have."""
+    rows = np.random.default_rng(7).normal(size=(40, 3)).astype(np.float32)
+    plan = Plan((Input("x", (3,)),), (Output("y", 1),), notation.read([{"dense": "outputs"}], {}))
+    run = loop.Run(plan, "mse", Optimizer(), Schedule(), 8, 400, 0)
+    kept, said = checkpoint(tmp_path / "run.checkpoint")
+    trained, undisturbed = (
+        loop.train(run, loop.start(plan, Optimizer(), 0), rows, rows[:, :1], loop.Onlookers(checkpoint=own))
+        for own in (kept, None)
+    )
+    assert (np.asarray(trained.weights) == np.asarray(undisturbed.weights)).all()
+    assert said == ["The checkpoint could not be written (No space left on device); training goes on without."]
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_steers_a_run_is_kept_with_it(tmp_path: Path) -> None:
     """Stopped within an epoch that lowered its rate: it goes on with that rate, its patience and its best epoch."""
     rows = np.random.default_rng(7).normal(size=(40, 3)).astype(np.float32)
@@ -135,7 +167,7 @@ def test_what_steers_a_run_is_kept_with_it(tmp_path: Path) -> None:
         watch = Watch(run, early, lambda: iter([rows]), targets)
         seen = 0
 
-        def losses(first: int, own: np.ndarray) -> None:
+        def losses(first: int, own: np.ndarray, rates: np.ndarray) -> None:
             nonlocal seen
             seen += 1
             if seen == stops_at:

@@ -111,6 +111,26 @@ def test_chunks_take_a_bounded_part_of_memory() -> None:
     assert feed.steps_at_once(10**9, 1) == 1
 
 
+def test_the_rows_of_a_batch_in_memory_follow_from_the_rows_that_there_are() -> None:
+    """As declared, up to a size that costs nothing; else a power of two, which serves many sizes of data."""
+    assert {feed.Order(32, 0, 0).held(rows) for rows in (1, 31, 32, 10**6)} == {32}
+    assert {feed.Order(1000, 0, 0).held(rows) for rows in (1, 100, 128)} == {feed.FEW}
+    assert [feed.Order(1000, 0, 0).held(rows) for rows in (129, 500, 513, 10**6)] == [256, 512, 1000, 1000]
+    assert feed.Order(10**6, 0, 0).held(351) == 512
+
+
+@given(st.lists(st.integers(1, 60), min_size=1, max_size=9), st.integers(100, 10**6), st.integers(1, 3))
+def test_a_batch_that_is_larger_than_the_data_takes_all_of_it(sizes: list[int], batch: int, multiple: int) -> None:
+    rows, order = numbered([sizes]), feed.Order(batch, 3, 0, multiple)
+    steps = order.steps_of_epoch(rows.count)
+    found = taken(rows, order, 0, 2 * steps)
+    for epoch in (found[:steps], found[steps:]):
+        assert sorted(row for own in epoch for row in own) == list(range(rows.count))
+    first = next(iter(feed.chunks(rows, order, 0, 1)))
+    assert first.inputs.shape[1] == -(-order.held(rows.count) // multiple) * multiple
+    assert first.inputs.shape[1] <= max(feed.FEW, 2 * rows.count) + multiple
+
+
 # --- statistics ----------------------------------------------------------------------------------------------
 
 

@@ -1,11 +1,10 @@
-"""The engine's figures, side by side in one run: `python tests/benchmarks/engine.py [--rounds N] [--gigabytes G]`.
+"""The engine's figures, side by side in one run: `python tests/benchmarks/engine.py [--rounds N]`.
 
 - *steps*: the paper's case (400 rows, 9 inputs, 226 neurons, 200 epochs) by the loop, and by a `lax.scan` in plain JAX
   written for this one network; where torch is installed (`pip install torch==2.13.0`), by a plain PyTorch loop as well.
 - *process*: `gitdata train` on a 400-row extension with a warm cache, and a bare import of JAX and Flax NNX with one
-  operation.
+  operation; where torch is installed, a PyTorch script that reads the same rows and takes as many steps.
 - *programs*: how many are compiled for a hundred extensions of a hundred sizes.
-- *streaming*: a chain of HDF5 extensions in memory and streamed: rows a second, and the most memory that was taken.
 
 Ratios count, since machines differ; prints the Markdown that stands in docs/benchmarks.md.
 """
@@ -13,51 +12,49 @@ Ratios count, since machines differ; prints the Markdown that stands in docs/ben
 from __future__ import annotations
 
 import argparse
-import json
+import importlib.util
 import os
 import platform
-import statistics
-import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from chains import BARE, GITDATA, call, forget, repository
+from turns import Taken, load, paired, row
 
-GITDATA = [sys.executable, "-P", "-m", "gitdata"]
 ROWS, INPUTS, OUTPUTS, EPOCHS, BATCH = 400, 9, 2, 200, 32
 WIDTHS = (96, 64, 64)  # with the outputs 226 neurons
-BARE = """
-import os
-os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
-import jax, flax.nnx
-(jax.numpy.ones(3) + 1).block_until_ready()
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+# What a person would write for the extension: the file, the network, as many steps as `finetune` takes of them.
+SCRIPT = """
+import csv, sys, torch
+torch.set_num_threads(1)
+rows = list(csv.DictReader(open(sys.argv[1])))[:384]
+names = ("scenario", "dir")
+kinds = [sorted({row[name] for row in rows}) for name in names]
+x = torch.tensor([
+    [float(row[name]) for name in ("t1", "t2", "t3")]
+    + [float(row[name] == kind) for name, own in zip(names, kinds) for kind in own]
+    for row in rows
+])
+y = torch.tensor([[float(row["W_max"]), float(row["P_peak"])] for row in rows]).log10()
+x, y = (x - x.mean(0)) / x.std(0), (y - y.mean(0)) / y.std(0)
+sizes = (x.shape[1], 96, 64, 64, 2)
+layers = [m for a, b in zip(sizes, sizes[1:]) for m in (torch.nn.Linear(a, b), torch.nn.ReLU())]
+model = torch.nn.Sequential(*layers[:-1])
+adam = torch.optim.Adam(model.parameters(), lr=3e-3)
+decay = torch.optim.lr_scheduler.CosineAnnealingLR(adam, 2400)
+for _ in range(200):
+    for own in torch.randperm(len(x)).split(32):
+        adam.zero_grad()
+        torch.nn.functional.l1_loss(model(x[own]), y[own]).backward()
+        adam.step()
+        decay.step()
+torch.save(model.state_dict(), sys.argv[2])
 """
-MODEL = """[data]
-dataset = "d"
-outputs = ["y"]
-[network]
-layers = [{ dense = 128 }, "relu", { dense = "outputs" }]
-[training]
-epochs = EPOCHS
-batch_size = 256
-"""
-
-
-def paired(first: Callable[[], object], *others: Callable[[], object], rounds: int) -> list[float]:
-    """Medians of the seconds of measures taken in turn, after one of each that does not count."""
-    measures = (first, *others)
-    found: list[list[float]] = [[] for _ in measures]
-    for turn in range(rounds + 1):
-        for place, measure in enumerate(measures):
-            started = time.perf_counter()
-            measure()
-            if turn:
-                found[place].append(time.perf_counter() - started)
-    return [statistics.median(own) for own in found]
 
 
 def the_papers_rows() -> tuple[np.ndarray, np.ndarray]:
@@ -130,11 +127,10 @@ def by_the_loop(x: np.ndarray, y: np.ndarray) -> Callable[[], object]:
     return lambda: np.asarray(loop.train(run, state, x, y).weights)
 
 
-def by_torch(x: np.ndarray, y: np.ndarray) -> Callable[[], object] | None:
-    try:
-        import torch
-    except ImportError:
-        return None
+def by_torch(x: np.ndarray, y: np.ndarray) -> Callable[[], object]:
+    import torch
+
+    torch.set_num_threads(1)  # the faster way with so small a network
     sizes = (INPUTS, *WIDTHS, OUTPUTS)
 
     def train():
@@ -168,36 +164,16 @@ def programs() -> int:
     return int(loop.compiled_chunk(plan, "mae", adam)._cache_size())
 
 
-def call(*command: str, cwd: Path) -> str:
-    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, check=True).stdout
-
-
-def repository(folder: Path) -> Path:
-    folder.mkdir()
-    call("git", "init", "--quiet", "--initial-branch=main", cwd=folder)
-    for key, value in (("user.name", "b"), ("user.email", "b@example.invalid")):
-        call("git", "config", key, value, cwd=folder)
-    call(*GITDATA, "init", cwd=folder)
-    (folder / "models").mkdir()
-    return folder
-
-
-def forget(repo: Path, ledger: str | None) -> None:
-    """Let the ledger be what it was, or nothing."""
-    change = ["refs/heads/gitdata/models", ledger] if ledger else ["-d", "refs/heads/gitdata/models"]
-    call("git", "update-ref", *change, cwd=repo)
-    (repo / ".git" / "gitdata" / "ledgers" / "own").unlink(missing_ok=True)
-
-
-def process(root: Path, rounds: int) -> list[float]:
-    """Seconds of `gitdata train` on an extension of 400 rows, and of the bare import."""
+def process(root: Path, rounds: int) -> list[Taken]:
+    """`gitdata train` on an extension of 400 rows, the bare import, and the PyTorch script where it can run."""
     from gitdata.automation.demo import DECLARATION, SOURCE
 
     repo = repository(root / "process")
     header, *lines = SOURCE.read_text().splitlines()
     for name, rows in (("base", lines[:600]), ("more", lines[600:1000])):
         (root / f"{name}.csv").write_text("\n".join([header, *rows]) + "\n")
-    (repo / "models" / "lattice.toml").write_text(DECLARATION)
+    declaration = DECLARATION.replace('method = ["finetune", "rehearse", "union"]', 'method = ["finetune"]')
+    (repo / "models" / "lattice.toml").write_text(declaration)
     call(*GITDATA, "add", "lattice", str(root / "base.csv"), "--test", "0.2", "-m", "base", cwd=repo)
     call("git", "add", "--all", cwd=repo)
     call("git", "commit", "--quiet", "-m", "model", cwd=repo)
@@ -209,72 +185,34 @@ def process(root: Path, rounds: int) -> list[float]:
         forget(repo, kept)
         call(*GITDATA, "train", "lattice", cwd=repo)
 
-    return paired(train, lambda: call(sys.executable, "-c", BARE, cwd=repo), rounds=rounds)
+    def script() -> None:
+        call(sys.executable, "-c", SCRIPT, str(root / "more.csv"), str(root / "model.pt"), cwd=repo)
 
-
-MEASURED = """
-import json, resource, subprocess, sys
-done = subprocess.run(sys.argv[1:], capture_output=True, text=True, check=True)
-epochs = [r for r in map(json.loads, done.stdout.splitlines()) if r["kind"] == "epoch"]
-peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024
-print(json.dumps({"peak": peak, "rows_per_second": epochs[-1]["rows_per_second"]}))
-"""
-
-
-def streaming(root: Path, gigabytes: float, features: int = 256) -> tuple[dict[str, float], dict[str, float]]:
-    """Rows a second and peak memory of a training in memory, and of one that streams."""
-    import h5py
-
-    repo, generator = repository(root / "streaming"), np.random.default_rng(0)
-    rows = int(gigabytes * 2**30 / 4 / (4 * features))
-    for number in range(4):
-        with h5py.File(root / f"{number}.h5", "w") as file:
-            x = generator.normal(size=(rows, features)).astype(np.float32)
-            file["x"], file["y"] = x, x[:, :8].sum(axis=1)
-        verb, more = ("add", ["--validation", "0.001"]) if not number else ("extend", [])
-        call(*GITDATA, verb, "d", str(root / f"{number}.h5"), *more, "-m", "rows", cwd=repo)
-        (root / f"{number}.h5").unlink()
-    (repo / "models" / "m.toml").write_text(MODEL.replace("EPOCHS", "2"))
-    call("git", "add", "--all", cwd=repo)
-    call("git", "commit", "--quiet", "-m", "model", cwd=repo)
-    found = []
-    for limit in ("64g", "64m"):
-        call("git", "config", "gitdata.trainMemory", limit, cwd=repo)
-        command = [sys.executable, "-c", MEASURED, *GITDATA, "train", "m", "--json"]
-        found.append(json.loads(call(*command, cwd=repo)))
-        forget(repo, None)
-    return found[0], found[1]
+    beside: list[Callable[[], object]] = [lambda: call(sys.executable, "-c", BARE, cwd=repo)]
+    return paired(train, *beside, *([script] if HAS_TORCH else []), rounds=rounds)
 
 
 def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=9)
-    options.add_argument("--gigabytes", type=float, default=2.0)
     chosen = options.parse_args()
     from gitdata.commands.engine import prepare_training
 
-    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}.\n")
+    print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {load()}; seconds (of processors).\n")
     print("| measure | gitdata | beside it | ratio (target) |\n|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:
-        took, bare = process(Path(folder), chosen.rounds)
-        print(f"| `gitdata train`, 400 rows / bare import | {took:.2f} s | {bare:.2f} s | {took / bare:.2f} (≤ 2.5) |")
-        held, streamed = streaming(Path(folder), chosen.gigabytes)
-        ratio = streamed["rows_per_second"] / held["rows_per_second"]
-        print(
-            f"| {chosen.gigabytes:g} GB, rows a second, streamed / in memory | {streamed['rows_per_second']:,.0f} "
-            f"| {held['rows_per_second']:,.0f} | {ratio:.2f} (≥ 0.8) |"
-        )
-        print(f"| the same, peak memory | {streamed['peak'] / 1e9:.2f} GB | {held['peak'] / 1e9:.2f} GB | – |")
+        took, bare, *script = process(Path(folder), chosen.rounds)
+    print(row("`gitdata train`, 400 rows / bare import", took, bare, "≤ 2.5"))
+    for plain in script:
+        print(row("the same / a PyTorch script", took, plain, "≤ 1"))
     prepare_training()
     x, y = the_papers_rows()
-    torch = by_torch(x, y)
-    ours, scan, *plain = paired(by_the_loop(x, y), by_hand(x, y), *([torch] if torch else []), rounds=chosen.rounds)
-    print(
-        f"| steps of the paper's case / hand-written scan | {ours:.3f} s | {scan:.3f} s | {ours / scan:.2f} (≤ 1.1) |"
-    )
-    for seconds in plain:
-        print(f"| the same / plain PyTorch loop | {ours:.3f} s | {seconds:.3f} s | {ours / seconds:.3f} (≤ 0.167) |")
-    print(f"| programs for 100 extensions of 100 sizes | {programs()} | – | (≤ 2) |")
+    plain_loop = [by_torch(x, y)] if HAS_TORCH else []
+    ours, scan, *plain = paired(by_the_loop(x, y), by_hand(x, y), *plain_loop, rounds=chosen.rounds)
+    print(row("steps of the paper's case / hand-written scan", ours, scan, "≤ 1.1"))
+    for each in plain:
+        print(row("the same / a plain PyTorch loop", ours, each, "≤ 0.167"))
+    print(f"| programs for 100 extensions of 100 sizes | {programs()} | – | (≤ 2) |\n\nAfterwards: {load()}.")
 
 
 if __name__ == "__main__":

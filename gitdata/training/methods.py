@@ -222,7 +222,10 @@ def _train(
     if restored and not recipe.steps:
         return restored, 0, 0.0
     if not rows_of(rows):
-        raise Mendable("There are no rows to train on.", "Extend the dataset with train rows.")
+        raise Mendable(
+            "There are no rows to train on.",
+            "Extend the dataset with train rows; where there are no validation rows, some of them are held out.",
+        )
     codes = restored.preprocessing if restored else borrowing.coded(statistics.fit(declaration, rows), recipe.lenders)
     plan = restored.plan if restored else _plan_of(declaration, codes, recipe.lenders)
     state = _restore(restored, recipe) if restored else _start(plan, recipe, training.seed)

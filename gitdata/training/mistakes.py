@@ -12,7 +12,7 @@ _WANTED = {
     "branch": "the name of a branch is wanted",
     "class_weights": '"balanced" or a table of numbers from 0 is wanted, as in { rare = 5.0 }',
     "dataset": 'a dataset or a version of it is wanted, as in "lattice" or "lattice@1.2.0"',
-    "dense": 'a number of units or "outputs" is wanted',
+    "dense": 'a number of units up to 65536, or "outputs", is wanted',
     "model": 'a version is wanted, as in "lattice@3"',
     "python": 'a file and a class of it are wanted, as in "blocks.py:Encoder"',
     "slices": '"categories" or bounds are wanted, as in [0.5, 1.0]',

@@ -76,9 +76,11 @@ class Judge:
             undecided=deployment.undecided,
             confirm=deployment.policy == "confirm",
         )
-        reason = _reason(outcome, promoted, comparisons, count(unknown) if can_judge else 0, count(rows))
         metrics = measure(candidate, unknown, self.declaration) if count(unknown) else {}
         _require_numbers(metrics)
+        reason = _reason(outcome, promoted, comparisons, count(unknown) if can_judge else 0, count(rows))
+        if not comparisons and can_judge and _is_poor(metrics, self.declaration):
+            reason += "; worse than answering with the mean of the targets"
         return Judgement(outcome, promoted, reason, metrics, tuple(comparisons), count(unknown))
 
     def judged_rows(self, view: View, candidate: Package) -> AnyColumns:
@@ -185,6 +187,11 @@ def _require_numbers(value: Any) -> None:
             "The new version answers test rows with what is no number; nothing was recorded.",
             "Lower learning_rate in [training.optimizer], or look at these rows.",
         )
+
+
+def _is_poor(metrics: Mapping[str, Any], declaration: Declaration) -> bool:
+    """Whether errors, in standard deviations of the test rows, are larger than those of the mean are, or can be."""
+    return declaration.kinds == {"numbers"} and metrics["overall"].get(declaration.metric, 0.0) > 1.0
 
 
 def _reason(outcome: Outcome, promoted: bool, comparisons: list[dict[str, Any]], rows: int, existing: int) -> str:

@@ -138,6 +138,15 @@ def test_divergence_names_step_and_rows_and_keeps_the_champion(alone: Clone) -> 
     assert same_weights(before, champion(alone))
 
 
+def test_a_first_version_that_is_worse_than_the_mean_says_so(alone: Clone) -> None:
+    alone.declare(**{"epochs = 20": "epochs = 1", "learning_rate = 3e-3": "learning_rate = 50.0"})
+    alone.commit("wild")
+    assert "worse than answering with the mean" in alone.gitdata("train", "lattice").out
+    alone.declare()
+    alone.commit("tame")
+    assert "worse than answering" not in alone.gitdata("train", "lattice", "--force", "--method", "union").out
+
+
 def test_epochs_are_records_with_json_and_lines_of_a_log(alone: Clone) -> None:
     done = alone.gitdata("train", "lattice", "--json")
     *epochs, training = done.records

@@ -196,7 +196,8 @@ def main() -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=9)
     chosen = options.parse_args()
-    from gitdata.commands.engine import prepare_training
+    from gitdata.commands.engine import compile_cache
+    from gitdata.training.environment import prepare
 
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {load()}; seconds (of processors).\n")
     print("| measure | gitdata | beside it | ratio (target) |\n|---|---|---|---|")
@@ -205,7 +206,7 @@ def main() -> None:
     print(row("`gitdata train`, 400 rows / bare import", took, bare, "≤ 2.5"))
     for plain in script:
         print(row("the same / a PyTorch script", took, plain, "≤ 1"))
-    prepare_training()
+    prepare(compile_cache())
     x, y = the_papers_rows()
     plain_loop = [by_torch(x, y)] if HAS_TORCH else []
     ours, scan, *plain = paired(by_the_loop(x, y), by_hand(x, y), *plain_loop, rounds=chosen.rounds)

@@ -126,9 +126,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--rounds", type=int, default=5)
     chosen = options.parse_args(arguments)
-    from gitdata.commands.train import prepare_training
 
-    prepare_training()
+    from gitdata.commands.engine import compile_cache
+    from gitdata.training.environment import prepare
+
+    prepare(compile_cache())
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {load()}; seconds (of processors).\n")
     print("| an epoch | gitdata | plain Flax loop | ratio (target) |\n|---|---|---|---|")
     cases: list[Any] = [mnist(), gas_drift()]

@@ -143,9 +143,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = argparse.ArgumentParser(description=__doc__)
     options.add_argument("--repeats", type=int, default=100)
     chosen = options.parse_args(arguments)
-    from gitdata.commands.train import prepare_training
 
-    prepare_training()
+    from gitdata.commands.engine import compile_cache
+    from gitdata.training.environment import prepare
+
+    prepare(compile_cache())
     print(f"Python {platform.python_version()}, {os.cpu_count()} cores, {load()}, {chosen.repeats} repeats.\n")
     print("| rows | B | time B / A (of all together; steps) | MAE of A | MAE of B | B − A |\n|---|---|---|---|---|---|")
     for name, draw in (("lattice", lattice()), ("surrogate", surrogate())):

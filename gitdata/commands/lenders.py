@@ -51,6 +51,8 @@ def _version(model: str, reference: str, ledgers: Ledgers) -> tuple[Ledger, Entr
         known = ", ".join(f"{name}@{one.number}" for one in reversed(ledger.youngest_first)) or "none"
         raise Mendable(
             f"models/{model}.toml borrows of {reference}, which does not exist; versions: {known}.",
-            f"Train it first, `gitdata train {name}`, or name another.",
+            f"Train it first, `gitdata train {name}`, or name another."
+            if name != model
+            else "Borrow of another model.",
         )
     return ledger, entry

@@ -10,6 +10,7 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from graphlib import CycleError, TopologicalSorter
 
 from gitdata import durable
 from gitdata.canonical import digest, readable_json
@@ -144,15 +145,28 @@ def _deployed_from(repo: Repo, branch: str, commit: str) -> list[Deployment]:
         declarations = repo.declarations(commit)
     except Exception as error:  # whatever somebody pushed: no other branch is to wait for it
         return [Deployment(branch, commit, as_gitdata_error(error))]
-    found, broken = [], []
+    found: dict[str, tuple[str, ...]] = {}
+    broken = []
     for model, text in sorted(declarations.items()):
         try:
-            if declared(repo, model, text).branch == branch:
-                found.append(Deployment(model, commit))
+            wanted = declared(repo, model, text)
+            if wanted.branch == branch:
+                found[model] = wanted.borrows
         except Exception as error:  # whatever somebody pushed: no other model is to wait for it
             broken.append(Deployment(model, commit, as_gitdata_error(error)))
     # A broken file does not say where it is deployed from; on a branch that deploys nothing it is work in progress.
-    return found + (broken if found or branch in ("main", repo.git.branch()) else [])
+    ordered = [Deployment(model, commit) for model in lenders_first(found)]
+    return ordered + (broken if found or branch in ("main", repo.git.branch()) else [])
+
+
+def lenders_first(borrows: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """Models by name, each after those whose versions it borrows of; where some borrow of each other, by name alone."""
+    lenders = {model: {reference.partition("@")[0] for reference in own} for model, own in sorted(borrows.items())}
+    waiting = {model: sorted(own & borrows.keys() - {model}) for model, own in lenders.items()}
+    try:
+        return list(TopologicalSorter(waiting).static_order())
+    except CycleError:
+        return sorted(borrows)
 
 
 def default_revision(repo: Repo, model: str) -> str:

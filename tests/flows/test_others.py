@@ -7,6 +7,8 @@ from pathlib import Path
 import pytest
 from world import Clone, World
 
+from gitdata.commands.situation import deployments, lenders_first
+
 BORROWER = {
     "layers = [": 'layers = [{ model = "peak@1", freeze = true }, "relu",',
 }
@@ -81,6 +83,16 @@ def test_a_part_counts_as_seen_across_datasets(world: World) -> None:
     clone.commit("undone")
     clone.git("push", "origin", "HEAD")
     assert "nothing to do" in clone.gitdata("pending", "lattice").out
+
+
+def test_a_lender_is_trained_before_who_borrows_of_it(world: World) -> None:
+    """One push may declare both; a runner takes them in an order in which each finds what it needs."""
+    assert [found.model for found in deployments(world.clone.repo)] == ["peak", "lattice"]
+    chained = lenders_first({"a": ("b@1", "c@2", "elsewhere@1"), "b": ("c@1",), "c": (), "d": ("d@1",)})
+    assert [model for model in chained if model != "d"] == ["c", "b", "a"]
+    assert sorted(chained) == ["a", "b", "c", "d"]
+    assert lenders_first({"b": (), "a": ()}) == ["a", "b"]
+    assert lenders_first({"a": ("b@1",), "b": ("a@1",)}) == ["a", "b"]
 
 
 def test_python_runs_where_the_owner_allows_it_and_nowhere_else(world: World) -> None:

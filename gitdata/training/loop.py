@@ -22,7 +22,7 @@ import optax
 from numpy.typing import NDArray
 
 from gitdata.errors import Interrupted, Mendable
-from gitdata.training import feed, interruption, losses, network, optimizer
+from gitdata.training import feed, interruption, losses, network, optimizer, pull
 from gitdata.training.architecture.layers import Conv
 from gitdata.training.architecture.notation import every_layer
 from gitdata.training.architecture.plan import Plan
@@ -31,14 +31,16 @@ from gitdata.training.devices import Devices
 from gitdata.training.losses import Terms
 from gitdata.training.pace import Pace
 from gitdata.training.prefetch import ahead
+from gitdata.training.pull import Pull
 from gitdata.training.settings import Optimizer, Schedule
 from gitdata.training.shuffle import Held, Rows
 
 _WEIGHTS = "weights"
 _MOMENTS = "optimizer."
 _MEMORY = "memory."
+_MEANS = "means"
 OnEpoch = Callable[["State"], float]
-Carry = tuple[Any, Any, jax.Array]  # weights, optimiser state, losses
+Carry = tuple[Any, Any, Any, jax.Array]  # weights, optimiser state, means of weights, losses
 Rates = NDArray[np.float32]
 
 
@@ -65,16 +67,23 @@ SHOWN = 8  # rows of a batch that a message names
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What training goes on from: weights and optimiser state as vectors, and the steps taken so far."""
+    """What training goes on from: weights and optimiser state as vectors, and the steps taken so far.
+
+    `means`: of the weights of a run that keeps some (`Run.averages`), a row each.
+    """
 
     weights: Any
     optimizer: Any
     position: int
+    means: Any = None
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run: which rows in which order follows from seed and position. `epoch`: the steps of one, 0: no matter."""
+    """One run: which rows in which order follows from seed and position. `epoch`: the steps of one, 0: no matter.
+
+    `averages`: stretches of the run, as shares of its steps, whose weights are averaged; `pull` adds to the gradient.
+    """
 
     plan: Plan
     loss: str | Terms
@@ -84,6 +93,8 @@ class Run:
     steps: int
     seed: int
     epoch: int = 0
+    averages: tuple[tuple[float, float], ...] = ()
+    pull: Pull | None = None
 
 
 class Memory(Protocol):
@@ -148,7 +159,9 @@ def train_rows(
     first, now, factor = kept.begin(state)
     if not factor:
         return now
-    weights, moments = devices.state((now.weights, now.optimizer))
+    means = np.zeros((len(run.averages), len(now.weights)), np.float32) if run.averages else None
+    held = (now.weights, now.optimizer, means if now.means is None else now.means, run.pull)
+    weights, moments, means, towards = devices.state(held)
     order = feed.Order(run.batch_size, run.seed, state.position, devices.count)
     cut, pace, done = run.epoch if on_epoch else 0, Pace(), first
     late: list[tuple[feed.Chunk, Rates, jax.Array]] = []
@@ -158,7 +171,8 @@ def train_rows(
             rates = np.float32(factor) * _rates(run, state, batch)
             if not late:
                 pace.begin()
-            weights, moments, found = chunk(weights, moments, *_arguments(run, state, batch, rates, devices))
+            arguments = _arguments(run, state, batch, rates, devices)
+            weights, moments, means, found = chunk(weights, moments, means, *arguments, towards)
             if not done - first:
                 pace.begin()  # the first call compiles
             done = batch.first + batch.count
@@ -167,19 +181,19 @@ def train_rows(
             is_due = kept.is_due or interrupted.asked
             settled = [_settle(late.pop(0), state, pace) for _ in range(len(late) - (0 if ends_epoch or is_due else 1))]
             if on_epoch and ends_epoch:
-                factor = on_epoch(State(weights, moments, state.position + done))
+                factor = on_epoch(State(weights, moments, state.position + done, means))
             _tell(looking, settled)
             if looking.weights:
                 looking.weights(done, weights)
             if is_due:
-                kept.write(done, weights, moments)
+                kept.write(done, weights, moments, means)
             if not factor or interrupted.asked:
                 break
     _tell(looking, [_settle(waiting, state, pace) for waiting in late])
     if interrupted.asked:
-        kept.interrupt(done, run.steps, weights, moments)
-    kept.end(done, weights, moments)
-    return State(weights, moments, state.position + done)
+        kept.interrupt(done, run.steps, weights, moments, means)
+    kept.end(done, weights, moments, means)
+    return State(weights, moments, state.position + done, means)
 
 
 def _rates(run: Run, state: State, batch: feed.Chunk) -> Rates:
@@ -191,9 +205,21 @@ def _arguments(run: Run, state: State, batch: feed.Chunk, rates: Rates, devices:
     """What the compiled chunk takes besides the state; `rates`: of the steps of the chunk."""
     rate = np.zeros(len(batch.masks), np.float32)
     rate[: batch.count] = rates
+    gains = _gains(run, batch.first, len(batch.masks))
     first = np.uint32((state.position + batch.first) % 2**32)
     placed = (devices.batches(array) for array in (batch.inputs, batch.targets, batch.masks))
-    return (*placed, rate, np.uint32(run.seed), first, np.int32(batch.count))
+    return (*placed, rate, gains, np.uint32(run.seed), first, np.int32(batch.count))
+
+
+def _gains(run: Run, first: int, count: int) -> NDArray[np.float32] | None:
+    """By how much of its distance from the weights each mean moves at each of some steps, shape (steps, means)."""
+    if not run.averages:
+        return None
+    stretches = np.array([(round(low * run.steps), round(high * run.steps)) for low, high in run.averages])
+    begins, ends = stretches[:, 0], np.maximum(stretches[:, 1], stretches[:, 0] + 1)
+    at = np.arange(first, first + count)[:, None]
+    within = (at >= begins) & (at < ends)
+    return np.asarray(np.where(within, 1 / np.maximum(at - begins + 1, 1), 0), np.float32)
 
 
 def _settle(
@@ -239,29 +265,31 @@ class _Kept:
         self.began -= saved.seconds
         moments = _part(saved.arrays, _MOMENTS)
         weights, position = saved.arrays[_WEIGHTS], state.position + saved.steps
-        now = State(weights, optimizer.state_from_arrays(state.optimizer, moments), position)
+        moved = optimizer.state_from_arrays(state.optimizer, moments)
+        now = State(weights, moved, position, saved.arrays.get(_MEANS))
         factor = self.memory.recall(saved.known, _part(saved.arrays, _MEMORY), state) if self.memory else 1.0
         return saved.steps, now, factor
 
-    def write(self, steps: int, weights: Any, moments: Any) -> bool:
+    def write(self, steps: int, weights: Any, moments: Any, means: Any) -> bool:
         """Keep this, if anything is kept; whether it is."""
         if self.checkpoint is None:
             return False
         known, arrays = self.memory.remember() if self.memory else ({}, {})
         held = {f"{_MOMENTS}{name}": array for name, array in optimizer.state_to_arrays(moments).items()}
         held |= {f"{_MEMORY}{name}": array for name, array in arrays.items()} | {_WEIGHTS: np.asarray(weights)}
+        held |= {} if means is None else {_MEANS: np.asarray(means)}
         return self.checkpoint.write(Saved(steps, held, time.monotonic() - self.began, known))
 
-    def interrupt(self, done: int, steps: int, weights: Any, moments: Any) -> NoReturn:
+    def interrupt(self, done: int, steps: int, weights: Any, moments: Any, means: Any) -> NoReturn:
         """End a run of so many steps before its end."""
-        if self.write(done, weights, moments):
+        if self.write(done, weights, moments, means):
             raise Interrupted(f"Interrupted after step {done} of {steps}; the same command goes on from there.")
         raise KeyboardInterrupt
 
-    def end(self, steps: int, weights: Any, moments: Any) -> None:
+    def end(self, steps: int, weights: Any, moments: Any, means: Any) -> None:
         """A run that took long is kept to its end: other methods may follow before anything is recorded."""
         if self.checkpoint is not None and time.monotonic() - self.began >= self.checkpoint.every:
-            self.write(steps, weights, moments)
+            self.write(steps, weights, moments, means)
 
 
 def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
@@ -273,9 +301,10 @@ def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any
 
 @lru_cache(maxsize=32)
 def compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callable[..., Carry]:
-    """The compiled chunk: (weights, moments, batches …, rates, seed, position, steps) → the same state later, losses.
+    """The compiled chunk: (weights, moments, means, batches …, seed, position, steps, pull) → the state later, losses.
 
-    Batches are inputs (most steps, rows, width), targets (…), masks (most steps, rows); `steps` of them are taken.
+    Batches are inputs (most steps, rows, width), targets (…), masks (most steps, rows), learning rates and gains of the
+    means (most steps, …); `steps` of them are taken.
     """
     direction = optimizer.direction(declared, network.weight_shapes(plan))
     learned, random = network.learned(plan), network.is_random(plan)
@@ -287,34 +316,37 @@ def compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callab
         return jnp.sum(mask * losses.row_loss(loss, output, y)) / jnp.sum(mask), kept
 
     def step(
-        weights: jax.Array, moments: Any, batch: tuple[jax.Array, ...], key: jax.Array | None
+        weights: jax.Array, moments: Any, batch: tuple[jax.Array, ...], key: jax.Array | None, towards: Pull | None
     ) -> tuple[jax.Array, Any, jax.Array]:
         x, y, mask, rate = batch
         (value, kept), gradient = jax.value_and_grad(mean_loss, has_aux=True)(weights, x, y, mask, key)
-        updates, moved = direction.update(gradient, moments, weights)
+        updates, moved = direction.update(pull.pulled(gradient, weights, towards), moments, weights)
         stepped = optax.apply_updates(weights, -rate * updates)
         return stepped if learned is None else jnp.where(learned, stepped, kept), moved, value
 
-    def body(place: Any, carry: Carry, batch: tuple[Any, ...], seed: Any, position: Any) -> Carry:
-        weights, moments, found = carry
+    def body(
+        place: Any, carry: Carry, batch: tuple[Any, ...], gain: Any, seed: Any, position: Any, towards: Pull | None
+    ) -> Carry:
+        weights, moments, means, found = carry
         key = jax.random.fold_in(jax.random.key(seed), position) if random else None
-        weights, moments, value = step(weights, moments, batch, key)
-        return weights, moments, found.at[place].set(value)
+        weights, moments, value = step(weights, moments, batch, key, towards)
+        means = None if means is None else means + gain[:, None] * (weights - means)
+        return weights, moments, means, found.at[place].set(value)
 
     def chunk(
-        weights: jax.Array, moments: Any, x: jax.Array, y: jax.Array, masks: jax.Array, rates: jax.Array,
-        seed: jax.Array, position: jax.Array, steps: jax.Array,
+        weights: jax.Array, moments: Any, means: Any, x: jax.Array, y: jax.Array, masks: jax.Array, rates: jax.Array,
+        gains: Any, seed: jax.Array, position: jax.Array, steps: jax.Array, towards: Pull | None,
     ) -> Carry:  # fmt: skip
         def taken(place: jax.Array, carry: Carry) -> Carry:
-            batch = (x[place], y[place], masks[place], rates[place])
-            return body(place, carry, batch, seed, position + place.astype(jnp.uint32))
+            batch, gain = (x[place], y[place], masks[place], rates[place]), None if gains is None else gains[place]
+            return body(place, carry, batch, gain, seed, position + place.astype(jnp.uint32), towards)
 
-        done: Carry = jax.lax.fori_loop(0, steps, taken, (weights, moments, jnp.zeros(len(masks))))
+        done: Carry = jax.lax.fori_loop(0, steps, taken, (weights, moments, means, jnp.zeros(len(masks))))
         return done
 
     if _is_slow_in_a_loop(plan):
         return _step_by_step(jax.jit(body, donate_argnums=1))
-    return jax.jit(chunk, donate_argnums=(0, 1), out_shardings=Devices.local().replicated)
+    return jax.jit(chunk, donate_argnums=(0, 1, 2), out_shardings=Devices.local().replicated)
 
 
 def _is_slow_in_a_loop(plan: Plan) -> bool:
@@ -327,12 +359,14 @@ def _step_by_step(step: Callable[..., Carry]) -> Callable[..., Carry]:
     """A chunk that calls a compiled step for each batch."""
 
     def chunk(
-        weights: Any, moments: Any, x: Any, y: Any, masks: Any, rates: Any, seed: Any, position: Any, steps: Any
-    ) -> Carry:
-        carry = (weights, moments, jnp.zeros(len(masks)))
+        weights: Any, moments: Any, means: Any, x: Any, y: Any, masks: Any, rates: Any, gains: Any,
+        seed: Any, position: Any, steps: Any, towards: Pull | None,
+    ) -> Carry:  # fmt: skip
+        carry = (weights, moments, means, jnp.zeros(len(masks)))
         for place in range(int(steps)):
             at = np.uint32((int(position) + place) % 2**32)
-            carry = step(np.int32(place), carry, (x[place], y[place], masks[place], rates[place]), seed, at)
+            batch, gain = (x[place], y[place], masks[place], rates[place]), None if gains is None else gains[place]
+            carry = step(np.int32(place), carry, batch, gain, seed, at, towards)
         return carry
 
     return chunk

@@ -6,6 +6,7 @@ ledger or the data moved on meanwhile, the gate runs again on what is there then
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -25,11 +26,12 @@ from gitdata.commands.watching import Tell, forget, watch
 from gitdata.data import choice
 from gitdata.data.choice import Decision
 from gitdata.data.pointer import Attachment, Directory, ModelVersion, package_digest
-from gitdata.repo import Repo
+from gitdata.repo import Repo, blob_of
 from gitdata.storage.cache import Blob, directory_object
 
 if TYPE_CHECKING:
     from gitdata.training.borrowing import Lenders
+    from gitdata.training.declaration import Method
     from gitdata.training.methods import Outcome, TrainingData
     from gitdata.training.package import Package
 
@@ -70,7 +72,7 @@ def train(repo: Repo, model: str, options: Options, say: Say = silent, tell: Tel
         prepare_training(repo)
         judge.require(view)
         outcome = _climb(task, view, decision, judge, lent, options.methods, tell)
-        version, files = _store(task, decision, outcome)
+        version, files = _store(task, view, decision, outcome)
         record = record_version(task, view, decision, judge, Fresh(version, outcome.package, files, trial))
     forget(repo, model)
     return record
@@ -84,10 +86,10 @@ def _prepare(repo: Repo, model: str, options: Options, say: Say) -> Task:
     repo.require_initialised()
     snapshot = repo.snapshot(options.revision or default_revision(repo, model))
     text = snapshot.declaration(model)
-    from gitdata.training.declaration import check_methods, parse
+    from gitdata.training.declaration import methods_named, parse
 
-    check_methods(options.methods or ())
     declaration = parse(text, model)
+    methods_named(options.methods or (), declaration.retraining)
     wanted = declared(repo, model, text)
     if options.data is not None:
         dataset, _, version = options.data.partition("@")
@@ -104,40 +106,35 @@ def _climb(
     task: Task, view: View, decision: Decision, judge: Judge, lent: Lenders, methods: tuple[str, ...] | None,
     tell: Tell | None,
 ) -> Outcome:  # fmt: skip
+    from gitdata.training.declaration import methods_named
     from gitdata.training.methods import climb
 
     ledger = view.situation.ledger
-    methods = methods or task.declaration.retraining.method
+    wanted = methods_named(methods or (), task.declaration.retraining) or task.declaration.retraining.method
     restored = judge.package(ledger.entries[decision.restored]) if decision.restored else None
     champion = judge.package(ledger.entries[ledger.champion]) if ledger.champion and restored else None
-    data = _training_data(task, view, decision, strict=set(methods) == {"finetune"})
+    data = training_data(task, view, decision, wanted, restored)
     if restored is None:
         require_rows(task, view, data.whole(), {name: own.plan for name, own in lent.items()})
         say_far(task, lent, data.whole())
     else:
         say_outside(task, restored.preprocessing, data.unseen())
     looking_on = watch(task, decision, view.situation.live, tell)
-    outcome = climb(task.declaration, data, restored, champion, methods, task.say, looking_on, lent)
-    return replace(outcome, package=_remember_rows(task, outcome, restored))
+    return climb(task.declaration, data, restored, champion, methods, task.say, looking_on, lent)
 
 
-def _remember_rows(task: Task, outcome: Outcome, restored: Package | None) -> Package:
-    """The package with the digests of all rows it was trained on: the gate leaves such rows out."""
-    import numpy as np
+def training_data(
+    task: Task, view: View, decision: Decision, methods: Sequence[Method], restored: Package | None
+) -> TrainingData:
+    """The rows, read when they are asked for and once.
 
-    own = task.source.digests(outcome.trained_on)
-    before = restored.trained_rows if restored is not None else np.empty(0, np.uint64)
-    return replace(outcome.package, trained_rows=np.union1d(own, before))
-
-
-def _training_data(task: Task, view: View, decision: Decision, *, strict: bool) -> TrainingData:
-    """The rows, read when they are asked for and once; `finetune` never asks for those of a seen extension.
-
-    `strict`: fine-tuning alone opens no train blob of a seen extension, so its held-out rows are unseen ones too.
+    Where none of the methods reads what was seen, or `auto` would have to fetch it, nothing of it is opened: held-out
+    rows are unseen ones too, beside those that travel in the package.
     """
     from functools import cache
 
     from gitdata.training.methods import TrainingData
+    from gitdata.training.methods.climb import WHOLE
 
     source, live = task.source, view.situation.live
     with_validation = source.parts(view.chain, live, "validation")
@@ -150,6 +147,10 @@ def _training_data(task: Task, view: View, decision: Decision, *, strict: bool) 
     def expected_rows(ids: frozenset[str]) -> int:
         return max(1, round(kept_share * sum(part.rows for part in of(ids))))
 
+    seen = [part for part in parts if part.rows and part.extension.id not in decision.unseen]
+    is_here = all(task.repo.cache.holds(blob_of(part.file)) for part in seen)
+    without = () if restored is not None and restored.reservoir is not None and not is_here else ("auto",)
+    bounded = restored is not None and not {method.name for method in methods} & {*WHOLE, *without}
     origins = Origins()
 
     @cache
@@ -164,7 +165,7 @@ def _training_data(task: Task, view: View, decision: Decision, *, strict: bool) 
     def validation() -> AnyColumns:
         if with_validation:
             return source.rows(with_validation)
-        return read(decision.unseen if strict and decision.restored else view.situation.trainable)[1]
+        return read(decision.unseen if bounded else view.situation.trainable)[1]
 
     return TrainingData(
         unseen=lambda: read(decision.unseen)[0],
@@ -173,13 +174,20 @@ def _training_data(task: Task, view: View, decision: Decision, *, strict: bool) 
         unseen_rows=expected_rows(decision.unseen),
         whole_rows=expected_rows(view.situation.trainable),
         names=origins.names,
+        digests=source.digests,
+        is_bounded=bounded,
+        is_here=is_here,
     )
 
 
-def _store(task: Task, decision: Decision, outcome: Outcome) -> tuple[ModelVersion, dict[str, bytes]]:
-    """Put the package into the cache and, where there is one, on the models' remote; the version, and its files."""
+def _store(task: Task, view: View, decision: Decision, outcome: Outcome) -> tuple[ModelVersion, dict[str, bytes]]:
+    """Put the package into the cache and, where there is one, on the models' remote; the version, and its files.
+
+    A version that was made from scratch has no parent, whatever might have been restored.
+    """
     from gitdata.training import package as packages
 
+    is_fresh = outcome.rung.method == "scratch"
     contents = packages.encode(outcome.package)
     blobs = {name: task.repo.cache.add_bytes(content) for name, content in sorted(contents.items())}
     files = tuple(Attachment(name, b.sha256 or "", b.size or 0, b.md5) for name, b in sorted(blobs.items()))
@@ -189,8 +197,8 @@ def _store(task: Task, decision: Decision, outcome: Outcome) -> tuple[ModelVersi
     assert task.snapshot.commit is not None
     version = ModelVersion(
         model=task.model,
-        parent=decision.restored,
-        added=tuple(sorted(decision.unseen)),
+        parent=None if is_fresh else decision.restored,
+        added=tuple(sorted(view.situation.trainable if is_fresh else decision.unseen)),
         restore=task.wanted.restore,
         declaration=task.wanted.declaration,
         package=package_digest(files),

@@ -41,7 +41,7 @@ from gitdata.training.variants import merged, texts_of, with_sources
 
 __all__ = [
     "METHODS", "Data", "Declaration", "Deployment", "Loss", "Method", "Network", "Optimizer", "Retraining", "Schedule",
-    "Training", "check_methods", "parse",
+    "Training", "methods_named", "parse",
 ]  # fmt: skip
 
 _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
@@ -49,6 +49,8 @@ _NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$"
 _CHOICE = re.compile(  # what pydantic puts into a path where there are several ways to read a value
     r"(?:One|Each|str|int|float)$|(?:literal|tuple|dict|list)\[|constrained-|function-"
 )
+
+FIRST_LADDER = ["finetune", "rehearse", "union"]  # the default before `auto`; in digests it is left out ever since
 
 Transform = Literal["log", "log10", "log1p", "sqrt", "none"]
 Scaling = Literal["standard", "minmax", "robust", "channels", "image", "none"]
@@ -211,6 +213,10 @@ class Declaration(Table):
     @property
     def digest(self) -> str:
         tables = self.model_dump(exclude={"deployment", "name", "network"}, exclude_defaults=True, mode="json")
+        methods = [method.written() for method in self.retraining.method]
+        retraining = {key: value for key, value in tables.pop("retraining", {}).items() if key != "method"}
+        retraining |= {} if methods == FIRST_LADDER else {"method": methods}
+        tables |= {"retraining": retraining} if retraining else {}
         return digest(tables | {"network": self.network.written()})
 
 
@@ -243,11 +249,14 @@ def _tables(text: str, name: str) -> dict[str, Any]:
         raise Mendable(f"{where} is not valid TOML: {error}.", "Mend that line.") from error
 
 
-def check_methods(methods: Sequence[str]) -> None:
-    """Raises Mendable naming a method that does not exist."""
-    for method in methods:
-        if method not in METHODS:
-            raise Mendable(f"There is no method '{method}'.", f"Methods: {', '.join(METHODS)}.")
+def methods_named(names: Sequence[str], retraining: Retraining) -> tuple[Method, ...]:
+    """Methods by name, with the options that are declared for them. Raises Mendable where one does not exist."""
+    declared = {method.name: method for method in retraining.method}
+    for name in names:
+        if name not in METHODS:
+            near = mistakes.nearest(name, METHODS)
+            raise Mendable(f"There is no method '{name}'{near}.", f"Methods: {', '.join(METHODS)}.")
+    return tuple(declared.get(name) or Method(name=name) for name in names)  # type: ignore[arg-type, call-overload]
 
 
 def _sentences(texts: Mapping[str, str], error: ValidationError) -> list[str]:

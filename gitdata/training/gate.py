@@ -61,9 +61,11 @@ def row_losses(package: Package, columns: Columns, declaration: Declaration) -> 
     return np.asarray(np.concatenate(losses, axis=1).mean(axis=1))
 
 
-def mean_loss(losses: NDArray[np.float64], declaration: Declaration) -> float:
-    """The metric over rows: the mean of their losses, of rmse its root."""
-    mean = float(losses.mean())
+def mean_loss(
+    losses: NDArray[np.float64], declaration: Declaration, stand_for: NDArray[np.float64] | None = None
+) -> float:
+    """The metric over rows: the mean of their losses, of rmse its root; `stand_for`: how many rows each stands for."""
+    mean = float(np.average(losses, weights=stand_for))
     return float(np.sqrt(mean)) if declaration.metric == "rmse" else mean
 
 

@@ -330,7 +330,7 @@ def compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callab
         weights, moments, means, found = carry
         key = jax.random.fold_in(jax.random.key(seed), position) if random else None
         weights, moments, value = step(weights, moments, batch, key, towards)
-        means = None if means is None else means + gain[:, None] * (weights - means)
+        means = None if means is None else means + gain[:, None] * (weights[None, :] - means)
         return weights, moments, means, found.at[place].set(value)
 
     def chunk(

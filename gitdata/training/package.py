@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from gitdata.canonical import readable_json
-from gitdata.training import contents, network
+from gitdata.training import contents, network, reservoir
 from gitdata.training.architecture import plan as plans
 from gitdata.training.architecture.layers import Misfit
 from gitdata.training.architecture.plan import Plan
 from gitdata.training.blocks import blocks_of
 from gitdata.training.preprocessing import Preprocessing
+from gitdata.training.reservoir import Reservoir
 
 FORMAT = 2
 TENSORS = ("weights", "state", "trained_rows")
+_STABLE = "stable.safetensors"
 
 Columns = Mapping[str, NDArray[Any]]
 
@@ -28,7 +30,8 @@ Columns = Mapping[str, NDArray[Any]]
 class Package:
     """Weights by name, optimiser state by name, the steps taken, and all that is needed to use them.
 
-    `trained_rows`: sorted digests (uint64) of the rows it was trained on. `manifest` says what made it.
+    `trained_rows`: sorted digests (uint64) of the rows it was trained on. `manifest` says what made it. `stable`: the
+    weights before the learning rate last fell, by name, where they are kept.
     """
 
     plan: Plan
@@ -38,6 +41,8 @@ class Package:
     position: int
     manifest: dict[str, Any]
     trained_rows: NDArray[np.uint64]
+    reservoir: Reservoir | None = None
+    stable: dict[str, NDArray[np.float32]] | None = None
 
 
 def encode(package: Package) -> dict[str, bytes]:
@@ -46,7 +51,7 @@ def encode(package: Package) -> dict[str, bytes]:
         "weights": package.weights,
         "state": package.state,
         "trained_rows": {"digests": package.trained_rows},
-    }
+    } | ({"stable": package.stable} if package.stable is not None else {})
     documents = {
         "network": plans.to_json(package.plan),
         "preprocessing": package.preprocessing.to_json(),
@@ -56,7 +61,8 @@ def encode(package: Package) -> dict[str, bytes]:
         f"{name}.safetensors": save({key: np.asarray(arrays[key], order="C") for key in sorted(arrays)})
         for name, arrays in tensors.items()
     }
-    return files | {f"{name}.json": readable_json(document) for name, document in documents.items()}
+    kept = reservoir.encode(package.reservoir) if package.reservoir is not None else {}
+    return files | kept | {f"{name}.json": readable_json(document) for name, document in documents.items()}
 
 
 def decode(files: Mapping[str, bytes]) -> Package:
@@ -74,6 +80,9 @@ def decode(files: Mapping[str, bytes]) -> Package:
         if network.weights_of(plan) != held:  # before anything of the declared size is made
             raise ValueError(f"the network has {network.weights_of(plan)} weights, the package holds {held}")
         network.vector(plan, arrays["weights"])
+        stable = contents.tensors(files, _STABLE) if _STABLE in files else None
+        if stable is not None:
+            network.vector(plan, stable)
         if tuple(field.as_input for field in preprocessing.inputs) != plan.inputs:
             raise ValueError("network and preprocessing have different inputs")
         if tuple((field.name, field.width) for field in preprocessing.outputs) != tuple(map(astuple, plan.outputs)):
@@ -86,6 +95,8 @@ def decode(files: Mapping[str, bytes]) -> Package:
             int(manifest["position"]),
             {key: value for key, value in manifest.items() if key not in ("format", "position")},
             np.asarray(arrays["trained_rows"]["digests"], np.uint64),
+            reservoir.decode(files),
+            stable,
         )
     except (ValueError, KeyError, TypeError, OverflowError, Misfit) as error:
         raise contents.damaged("one of its parts", str(error)) from error

@@ -1,7 +1,7 @@
 """Pull: a penalty on the weights, that draws them towards where they were.
 
 ½ (w − a)ᵀ D (w − a) + ½ ‖G (w − a)‖², a the anchor, D a diagonal, G a factor. With D = α it is L2-SP (Li, Grandvalet &
-Davoine 2018), with the Fisher information of old rows EWC (Kirkpatrick et al. 2017), where G has a row for each of them.
+Davoine 2018), with the Fisher information of old rows EWC (Kirkpatrick et al. 2017), G having a row for each.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gitdata.errors import Mendable
-from gitdata.training import loop, losses, network, optimizer, pace
+from gitdata.training import loop, losses, network, optimizer, pace, pull
 from gitdata.training.architecture import notation
 from gitdata.training.architecture.layers import ACTIVATIONS
 from gitdata.training.architecture.plan import Input, Output, Plan
@@ -216,3 +216,30 @@ def test_weights_that_do_not_fit_are_named() -> None:
         network.vector(PLAN, {k: v for k, v in weights.items() if k != "dense.1.kernel"})
     with pytest.raises(ValueError, match=r"'dense\.0\.bias' is float32\[4\]"):
         network.vector(PLAN, weights | {"dense.0.bias": np.zeros(4, np.float32)})
+
+
+def test_weights_are_averaged_over_stretches_of_a_run() -> None:
+    """Against the weights after each step, as runs of a step each come to them."""
+    adam = Optimizer(learning_rate=0.02)
+    settings = run(optimizer=adam, steps=20, averages=((0.75, 1.0), (0.5, 0.55)))
+    found = loop.train(settings, loop.start(PLAN, adam, 0), X, Y)
+    state, after = loop.start(PLAN, adam, 0), []
+    for _ in range(20):
+        state = loop.train(run(optimizer=adam, steps=1), state, X, Y)
+        after.append(np.asarray(state.weights))
+    np.testing.assert_allclose(found.weights, after[-1], rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.means[0], np.mean(after[15:], axis=0), rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found.means[1], after[10], rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("factor", [None, np.ones((2, network.weights_of(PLAN)), np.float32)])
+def test_a_pull_is_the_gradient_of_its_penalty(factor: np.ndarray | None) -> None:
+    weights = RNG.normal(size=network.weights_of(PLAN)).astype(np.float32)
+    own = pull.Pull(np.zeros_like(weights), np.float32(0.5), factor)
+
+    def penalty(at: jax.Array) -> jax.Array:
+        further = 0.0 if factor is None else 0.5 * ((factor @ at) ** 2).sum()
+        return 0.25 * (at**2).sum() + further
+
+    found = pull.pulled(np.zeros_like(weights), weights, own)
+    np.testing.assert_allclose(found, jax.grad(penalty)(weights), rtol=1e-4, atol=1e-5)

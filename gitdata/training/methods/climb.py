@@ -1,0 +1,279 @@
+"""Climb: rungs are tried in order until one is within the tolerance of the champion on validation rows; else the best.
+
+The rungs of `auto` are held against the restored version besides: where none answers the validation rows as well as it
+does, it is kept as it is.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+
+import numpy as np
+
+from gitdata.errors import Mendable
+from gitdata.training import borrowing, loop, metrics, reservoir
+from gitdata.training.blocks import rows_of
+from gitdata.training.borrowing import Lenders
+from gitdata.training.declaration import Declaration, Method, methods_named
+from gitdata.training.methods import auto, derpp, distil, ewc, finetune, l2sp, lwf, rehearse, replay, union
+from gitdata.training.methods.occasion import Columns, Ingredients, Occasion, TrainingData
+from gitdata.training.methods.running import Course, carry_out
+from gitdata.training.methods.validation import Validation, validation
+from gitdata.training.package import Package, raw_outputs
+from gitdata.training.settings import ANEW
+from gitdata.training.shuffle import Held
+
+Say = Callable[[str], None]
+Prepare = Callable[[Occasion], Ingredients]
+
+PREPARE: dict[str, Prepare] = {
+    "finetune": finetune.prepare, "lwf": lwf.prepare, "l2sp": l2sp.prepare, "ewc": ewc.prepare,
+    "replay": replay.prepare, "derpp": derpp.prepare, "distil": distil.prepare, "rehearse": rehearse.prepare,
+    "union": union.prepare, "scratch": union.prepare,
+}  # fmt: skip
+WHOLE = ("rehearse", "union", "scratch")  # methods that read what was seen
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """What one method cost and came to: gradient steps (and the union's), train rows read, seconds, loss.
+
+    `stopped`, where validation losses ended it: `after` which epoch, `of` how many, and which was the `best`.
+    `interpolated`: how far the result lies from the restored weights to those of the run, where that was asked for.
+    """
+
+    method: str
+    steps: int
+    union_steps: int
+    rows_read: int
+    seconds: float
+    validation_loss: float | None
+    within_tolerance: bool
+    stopped: dict[str, int] | None = None
+    interpolated: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """The package of the rung that was taken, the rows it came to know, and all rungs that were tried."""
+
+    package: Package
+    trained_on: Columns
+    rung: Rung
+    rungs: tuple[Rung, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tried:
+    rung: Rung
+    package: Package
+    trained_on: Columns
+
+
+@dataclass(frozen=True, slots=True)
+class _Climb:
+    """What does not change from rung to rung. `reference`: the champion's loss on the validation rows."""
+
+    declaration: Declaration
+    data: TrainingData
+    restored: Package | None
+    lenders: Lenders
+    held_out: Validation
+    reference: float | None
+    watch: Callable[[Course], loop.Onlookers]
+    say: Say
+
+
+def climb(
+    declaration: Declaration,
+    data: TrainingData,
+    restored: Package | None,
+    champion: Package | None,
+    methods: Sequence[str] | None = None,
+    progress: Say | None = None,
+    watch: Callable[[Course], loop.Onlookers] | None = None,
+    lenders: Lenders = MappingProxyType({}),
+) -> Outcome:
+    """Try the methods in order until one is within the tolerance of the champion on validation rows, else the best.
+
+    Without a version to restore, or where its outputs are of another kind than is declared now, there is one: `union`.
+    `watch` says who looks on at a run. `lenders`: the versions that the network borrows of.
+    """
+    say = progress or (lambda message: None)
+    wanted = methods_named(methods or (), declaration.retraining) or declaration.retraining.method
+    borrowing.require_alike(declaration, lenders)
+    if restored and not _goes_on(restored, declaration):
+        say("The loss asks for outputs of another kind than the restored version has: a start from scratch.")
+        restored = None
+    held_out = validation(data, restored)
+    if held_out:
+        metrics.require_slices(declaration, held_out.columns)
+    reference = held_out.loss(champion or restored, declaration)
+    own = _Climb(declaration, data, restored, lenders, held_out, reference, watch or _nobody, say)
+    tried = _try_all(own, _rungs(wanted, data, restored))
+    taken = tried[-1] if tried[-1].rung.within_tolerance else min(tried, key=_loss_of)
+    package = _remembering(own, taken)
+    return Outcome(package, taken.trained_on, taken.rung, tuple(each.rung for each in tried))
+
+
+def _rungs(wanted: Sequence[Method], data: TrainingData, restored: Package | None) -> tuple[Method, ...]:
+    """The methods to try, those of `auto` in its place; from nothing there is one way."""
+    if restored is None:
+        return (next((method for method in wanted if method.name in ANEW), Method(name="union")),)
+    found: list[Method] = []
+    for method in wanted:
+        found += (*auto.rungs(data, restored), Method(name="keep")) if method.name == "auto" else (method,)
+    return tuple(found)
+
+
+def _try_all(climb: _Climb, rungs: Sequence[Method]) -> list[_Tried]:
+    """Every rung up to the first that will do. Raises Mendable where none came to anything."""
+    tried: list[_Tried] = []
+    failed: Mendable | None = None
+    bar = _bar(climb, rungs)
+    for method in rungs:
+        try:
+            found = _try(climb, method, bar)
+        except Mendable as error:
+            failed = error
+            climb.say(f"{method.name}: {error.message}")
+            continue
+        tried.append(found)
+        climb.say(_sentence(found.rung, climb.reference))
+        if found.rung.within_tolerance:
+            break
+    if failed and not [each for each in tried if each.rung.method != "keep"]:
+        raise failed
+    return tried
+
+
+def _bar(climb: _Climb, rungs: Sequence[Method]) -> float | None:
+    """The largest loss that will do: within the tolerance of the champion, and where `keep` is a rung, its own loss."""
+    if climb.reference is None:
+        return None
+    bar = (1 + climb.declaration.deployment.tolerance) * climb.reference
+    kept = climb.held_out.loss(climb.restored, climb.declaration) if any(m.name == "keep" for m in rungs) else None
+    return bar if kept is None else min(bar, kept)
+
+
+def _try(climb: _Climb, method: Method, bar: float | None) -> _Tried:
+    started = time.perf_counter()
+    restored = None if method.name in ANEW else climb.restored
+    occasion = Occasion(climb.declaration, method, climb.data, restored, climb.lenders)
+    wanted = _kept(occasion) if method.name == "keep" else PREPARE[method.name](occasion)
+    try:
+        result = carry_out(occasion, wanted, climb.held_out, climb.watch)
+    except loop.Diverged as error:
+        numbers = [number for number in error.numbers if number < rows_of(wanted.trained_on)]
+        names = climb.data.names
+        raise (error.named(names(wanted.trained_on, numbers)) if names and numbers else error) from error
+    loss = _finite(climb.held_out.loss(result.package, climb.declaration))
+    rung = Rung(
+        method=method.name,
+        steps=result.steps,
+        union_steps=climb.declaration.training.epochs * occasion.batches(climb.data.whole_rows),
+        rows_read=wanted.read,
+        seconds=time.perf_counter() - started + result.before,
+        validation_loss=loss,
+        within_tolerance=loss is None or bar is None or loss <= bar,
+        stopped=_stopped(wanted, result.package) if result.steps else None,
+        interpolated=result.package.manifest.get("interpolated") if result.steps else None,
+    )
+    return _Tried(rung, result.package, wanted.trained_on)
+
+
+def _kept(occasion: Occasion) -> Ingredients:
+    """The restored version as it is: it has seen the unseen rows, and learned nothing of them."""
+    nothing = np.empty((0, 0), np.float32)
+    return Ingredients(Held(nothing, nothing), {}, 0, 0, 1)
+
+
+def _remembering(climb: _Climb, taken: _Tried) -> Package:
+    """The package with the digests of all rows that it came to know, and a sample of them."""
+    digests = climb.data.digests
+    package = taken.package
+    if digests is None:
+        return package
+    restored = None if taken.rung.method == "scratch" else climb.restored
+    before = restored.trained_rows if restored is not None else np.empty(0, np.uint64)
+    trained = np.union1d(digests(taken.trained_on), before) if rows_of(taken.trained_on) else before
+    return replace(package, trained_rows=trained, reservoir=_sample(climb, taken, len(trained)))
+
+
+def _sample(climb: _Climb, taken: _Tried, trained: int) -> reservoir.Reservoir | None:
+    """The reservoir of what a version has seen: of all rows where these were read, else of new ones and the old one."""
+    share, digests = climb.declaration.retraining.reservoir, climb.data.digests
+    if not share or digests is None:
+        return None
+    fields = (*taken.package.preprocessing.inputs, *taken.package.preprocessing.outputs)
+    names = [field.name for field in fields]
+    is_whole = taken.rung.method in WHOLE
+    new = [(taken.trained_on if is_whole else climb.data.unseen(), False), (climb.data.validation(), True)]
+    old = climb.restored.reservoir if climb.restored is not None and not is_whole else None
+    if old is None and not is_whole:
+        return None  # a sample of the new rows alone would pass for one of all
+    parts = [*new, *([] if old is None else [(old.trained, False), (old.held_out, True)])]
+    parts = [part for part in parts if rows_of(part[0])]
+    if not parts:
+        return None
+    seen = None if old is None else old.seen + sum(rows_of(rows) for rows, _ in new)
+    return _answered(reservoir.drawn(names, parts, digests, share, seen), old, taken.package)
+
+
+def _answered(found: reservoir.Reservoir, old: reservoir.Reservoir | None, package: Package) -> reservoir.Reservoir:
+    """With what the version puts out for rows that are new; those that were there keep what they had."""
+    if not len(found.digests):
+        return found.answered(np.empty((0, package.preprocessing.output_width), np.float32))
+    answers = raw_outputs(package, found.columns)
+    if old is not None and old.answers.shape[1:] == answers.shape[1:]:
+        place = np.searchsorted(old.digests, found.digests).clip(max=max(0, len(old.digests) - 1))
+        known = old.digests[place] == found.digests if len(old.digests) else np.zeros(len(answers), bool)
+        answers[known] = old.answers[place[known]]
+    return found.answered(answers)
+
+
+def _nobody(course: Course) -> loop.Onlookers:
+    return loop.Onlookers()
+
+
+def _goes_on(package: Package, declaration: Declaration) -> bool:
+    """Whether a version puts out what the declared losses take: numbers, classes, or one of two."""
+    kinds = {field.name: field.kind for field in package.preprocessing.outputs}
+    return kinds == {name: declaration.kind_of(name) for name in declaration.data.outputs}
+
+
+def _finite(loss: float | None) -> float | None:
+    """A loss; raises Mendable where it is no number, or none that anything compares with."""
+    if loss is not None and not math.isfinite(loss):
+        raise Mendable(
+            "Training diverged: the loss on validation rows is no finite number.",
+            "Lower learning_rate in [training.optimizer]; the champion stays.",
+        )
+    return loss
+
+
+def _loss_of(tried: _Tried) -> float:
+    loss = tried.rung.validation_loss
+    return math.inf if loss is None else loss
+
+
+def _stopped(wanted: Ingredients, package: Package) -> dict[str, int] | None:
+    """Where validation losses ended the run that a package comes from; None where it went to its end."""
+    watched = package.manifest.get("watched")
+    if not watched or not watched["stopped"]:
+        return None
+    return {"after": watched["epochs"], "of": math.ceil(wanted.steps / wanted.epoch), "best": watched["best_epoch"]}
+
+
+def _sentence(rung: Rung, reference: float | None) -> str:
+    loss = "no validation rows" if rung.validation_loss is None else f"validation loss {rung.validation_loss:.4g}"
+    against = "" if reference is None else f" (champion {reference:.4g})"
+    share = rung.steps / rung.union_steps
+    ended = ""
+    if stopped := rung.stopped:
+        ended = f"; stopped after epoch {stopped['after']} of {stopped['of']}; the best was epoch {stopped['best']}"
+    return f"{rung.method}: {rung.steps} steps ({share:.0%} of union's) in {rung.seconds:.2f} s, {loss}{against}{ended}"

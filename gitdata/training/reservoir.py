@@ -1,0 +1,135 @@
+"""Reservoir: a sample of the rows that a version has seen, which travels in its package.
+
+It holds the rows with the smallest digests, a declared share of all that were seen: a uniform sample, that depends
+neither on the order in which rows came nor on how often, and that joins with others of its kind. Rows that are
+held out for validation are sampled like the others, and never trained on. `answers` are what the version put out for
+each row when the row came in (Buzzega et al. 2020).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import save
+
+from gitdata.training import contents
+from gitdata.training.blocks import Blocks, rows_of
+
+Columns = Mapping[str, NDArray[Any]]
+Digests = Callable[[Columns], NDArray[np.uint64]]
+
+MOST_BYTES = 64 * 2**20
+MOST_ROWS = 2**16
+
+
+@dataclass(frozen=True, slots=True)
+class Reservoir:
+    """Rows by field in ascending order of their `digests`; which are `held` out; `seen`: of how many it is a sample."""
+
+    columns: Columns
+    digests: NDArray[np.uint64]
+    held: NDArray[np.bool_]
+    answers: NDArray[np.float32]
+    seen: int
+
+    @property
+    def trained(self) -> Columns:
+        """The rows that may be trained on."""
+        return chosen(self.columns, ~self.held)
+
+    @property
+    def held_out(self) -> Columns:
+        return chosen(self.columns, self.held)
+
+    def answered(self, answers: NDArray[np.float32]) -> Reservoir:
+        """The same with other answers."""
+        return Reservoir(self.columns, self.digests, self.held, answers, self.seen)
+
+
+def chosen(columns: Columns, mask: NDArray[Any]) -> Columns:
+    """The rows of columns in memory that a mask, or an order, takes."""
+    return {name: column[mask] for name, column in columns.items()}
+
+
+def drawn(
+    names: Sequence[str], parts: Sequence[tuple[Columns, bool]], digests: Digests, share: float, seen: int | None = None
+) -> Reservoir:
+    """A reservoir of rows, each part with whether it is held out; rows that occur twice are one.
+
+    `seen`: of how many rows it is a sample, where the rows are not all of them.
+    """
+    found = [(rows, digests(rows), is_held) for rows, is_held in parts if rows_of(rows)]
+    every = np.unique(np.concatenate([own for _, own, _ in found]))
+    seen = len(every) if seen is None else seen
+    limit = every[: _most(names, found[0][0], share, seen)]
+    kept = [(_read(rows, np.isin(own, limit), names), own[np.isin(own, limit)], held) for rows, own, held in found]
+    columns = {name: np.concatenate([rows[name] for rows, _, _ in kept]) for name in names}
+    own = np.concatenate([digests for _, digests, _ in kept])
+    held = np.concatenate([np.full(len(digests), is_held) for _, digests, is_held in kept])
+    _, first = np.unique(own, return_index=True)
+    return Reservoir(chosen(columns, first), own[first], held[first], np.empty((len(first), 0), np.float32), seen)
+
+
+def _most(names: Sequence[str], rows: Columns, share: float, seen: int) -> int:
+    """How many rows a reservoir may hold."""
+    one = _read(rows, np.arange(rows_of(rows)) < 1, names)
+    size = sum(column.nbytes if column.dtype.kind not in "OUT" else 64 * column.size for column in one.values())
+    return min(int(share * seen), MOST_ROWS, MOST_BYTES // max(1, size))
+
+
+def _read(rows: Columns, mask: NDArray[np.bool_], names: Sequence[str]) -> Columns:
+    if not isinstance(rows, Blocks):
+        return {name: rows[name][mask] for name in names}
+    some = rows.select(mask)
+    if not some.rows:
+        return {name: column[:0] for name, column in next(rows.blocks()).items() if name in names}
+    return {name: some[name] for name in names}
+
+
+# --- files of a package --------------------------------------------------------------------------------------
+
+
+def encode(reservoir: Reservoir) -> dict[str, bytes]:
+    """The files of a reservoir: numbers as tensors, text as JSON."""
+    texts = {name: column for name, column in reservoir.columns.items() if column.dtype.kind in "OUT"}
+    numbers = {f"column.{n}": c for n, c in reservoir.columns.items() if n not in texts}
+    own = {"digests": reservoir.digests, "held": reservoir.held, "answers": reservoir.answers}
+    document = {
+        "names": list(reservoir.columns),
+        "seen": reservoir.seen,
+        "texts": {name: {"shape": list(c.shape), "values": c.ravel().tolist()} for name, c in texts.items()},
+    }
+    tensors = {name: np.ascontiguousarray(array) for name, array in sorted({**numbers, **own}.items())}
+    text = json.dumps(document, sort_keys=True) + "\n"
+    return {"reservoir.safetensors": save(tensors), "reservoir.json": text.encode()}
+
+
+def decode(files: Mapping[str, bytes]) -> Reservoir | None:
+    """The reservoir among the files of a package, if there is one. Raises DataUnavailable where it is damaged."""
+    if "reservoir.json" not in files:
+        return None
+    document, arrays = contents.document(files, "reservoir.json"), contents.tensors(files, "reservoir.safetensors")
+    try:
+        texts = {
+            name: np.array([str(value) for value in text["values"]], object).reshape([int(n) for n in text["shape"]])
+            for name, text in document["texts"].items()
+        }
+        columns = {name: texts[name] if name in texts else arrays[f"column.{name}"] for name in document["names"]}
+        found = Reservoir(
+            columns,
+            np.asarray(arrays["digests"], np.uint64),
+            np.asarray(arrays["held"], np.bool_),
+            np.asarray(arrays["answers"], np.float32),
+            int(document["seen"]),
+        )
+        lengths = {len(array) for array in (*columns.values(), found.digests, found.held, found.answers)}
+        if len(lengths) != 1 or found.digests.ndim != 1 or found.held.ndim != 1 or found.answers.ndim != 2:
+            raise ValueError("its parts have different numbers of rows")
+        return found
+    except (KeyError, TypeError, ValueError, OverflowError, AttributeError) as error:
+        raise contents.damaged("the reservoir", str(error)) from error

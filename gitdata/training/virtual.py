@@ -1,0 +1,62 @@
+"""Virtual rows: inputs near those of a few rows that were kept, so that a teacher can be asked more than these.
+
+A third each: *crossed*, every field with probability ½ that of another row; *noisy*, with normal noise; *between*, on
+the line to another row (Zhang et al. 2018). Categories are taken from a row, never mixed, and images are never crossed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gitdata.training.mixture import Encoded
+from gitdata.training.preprocessing import FieldCode, Numeric, Preprocessing
+from gitdata.training.shuffle import Held, Random
+
+CROSSED = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Virtual:
+    """Rows made of some in memory, at least one; `noise`: its deviation, in units of encoded inputs."""
+
+    rows: Held
+    codes: Preprocessing
+    noise: float
+
+    def draw(self, generator: Random, count: int) -> Encoded:
+        """Their targets are those of the rows that they were made of."""
+        own, other = generator.integers(0, self.rows.count, (2, count))
+        kinds = generator.integers(0, 3, count)[:, None]
+        begin, end = self.rows.inputs[own], self.rows.inputs[other]
+        numbers, groups = numbers_of(self.codes), groups_of(self.codes)
+        taken = (generator.random((count, groups.max() + 2)) < CROSSED)[:, groups]
+        crossed = np.where(taken & (groups >= 0), end, begin)
+        noisy = begin + numbers * self.noise * generator.standard_normal(begin.shape, np.float32)
+        between = begin + numbers * generator.random((count, 1), np.float32) * (end - begin)
+        return np.choose(kinds, [crossed, noisy, between]).astype(np.float32), self.rows.targets[own]
+
+
+def numbers_of(codes: Preprocessing) -> NDArray[np.float32]:
+    """1 for each column of encoded inputs that is a number, 0 for one of a category."""
+    return np.concatenate([np.full(field.width, isinstance(field, Numeric), np.float32) for field in codes.inputs])
+
+
+def groups_of(codes: Preprocessing) -> NDArray[np.int64]:
+    """The group of each column of encoded inputs: columns of one group are taken from one row; −1: never crossed.
+
+    Each number of a line of numbers is a group, categories of a field are one, and an image is none.
+    """
+    found: list[NDArray[np.int64]] = []
+    for field in codes.inputs:
+        first = max((int(group.max()) for group in found), default=-1) + 1
+        found.append(_groups(field, max(first, 0)))
+    return np.concatenate(found)
+
+
+def _groups(field: FieldCode, first: int) -> NDArray[np.int64]:
+    if not isinstance(field, Numeric):
+        return np.full(field.width, first)
+    return np.full(field.width, -1) if len(field.shape) > 1 else first + np.arange(field.width)

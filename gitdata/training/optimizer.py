@@ -161,12 +161,18 @@ def _one_cycle(schedule: Schedule, shares: NDArray[np.float64]) -> NDArray[np.fl
     return np.where(rises, up, down)
 
 
+def _wsd(schedule: Schedule, shares: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The peak, and from there evenly down (warm-up, stable, decay: Hu et al. 2024)."""
+    return _polynomial(schedule, np.maximum(0, 1 - (1 - shares) / schedule.decay), 1.0)
+
+
 # By the share of the run that is over, in multiples of the peak.
 _OVER_A_RUN: dict[str, Callable[[Schedule, NDArray[np.float64]], NDArray[np.float64]]] = {
     "cosine": lambda schedule, shares: _cosine(schedule.final, shares),
     "linear": lambda schedule, shares: _polynomial(schedule, shares, 1.0),
     "polynomial": lambda schedule, shares: _polynomial(schedule, shares, schedule.power),
     "one_cycle": _one_cycle,
+    "wsd": _wsd,
 }
 
 

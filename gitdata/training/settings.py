@@ -122,7 +122,8 @@ class Schedule(Named):
     """How the learning rate goes on from the one declared, the *peak*; it does not fall below `final` × the peak.
 
     With a horizon, anew in each run and over all of it: `cosine`, `linear` and `polynomial` (of a `power`) fall;
-    `one_cycle` rises from `start` × the peak over a share `rise` of the run, then falls (Smith & Topin 2019).
+    `one_cycle` rises from `start` × the peak over a share `rise` of the run, then falls (Smith & Topin 2019); `wsd`
+    stays at the peak, and falls evenly over a share `decay` of the run, its last one (Hu et al. 2024).
     By the steps since the first training: `exponential` × `rate` every `steps`, smoothly; `step` the same at once;
     `piecewise` × `rate` at each of `boundaries`.
     `plateau`: × `factor` whenever the validation loss has not fallen by more than `min_delta` for `patience` epochs.
@@ -135,6 +136,7 @@ class Schedule(Named):
         "linear": {"final": 0.01},
         "polynomial": {"final": 0.01, "power": 2.0},
         "one_cycle": {"final": 0.01, "rise": 0.3, "start": 0.04},
+        "wsd": {"final": 0.01, "decay": 0.5},
         "exponential": {"final": 0.01, "rate": 0.5, "steps": 1000},
         "step": {"final": 0.01, "rate": 0.5, "steps": 1000},
         "piecewise": {"final": 0.01, "rate": 0.5, "boundaries": ()},
@@ -143,7 +145,7 @@ class Schedule(Named):
     EVERY = {"warmup": 0}
 
     name: Literal[
-        "constant", "cosine", "linear", "polynomial", "one_cycle", "exponential", "step", "piecewise", "plateau"
+        "constant", "cosine", "linear", "polynomial", "one_cycle", "wsd", "exponential", "step", "piecewise", "plateau"
     ] = "constant"  # fmt: skip
     final: Annotated[float, Field(gt=0, le=1)] = 0.01
     rate: Annotated[float, Field(gt=0, le=1)] = 0.5
@@ -151,6 +153,7 @@ class Schedule(Named):
     power: Positive = 2.0
     rise: Annotated[float, Field(gt=0, lt=1)] = 0.3
     start: Annotated[float, Field(gt=0, le=1)] = 0.04
+    decay: Annotated[float, Field(gt=0, le=1)] = 0.5
     boundaries: tuple[Steps, ...] = ()
     factor: Annotated[float, Field(gt=0, lt=1)] = 0.5
     patience: Epochs = 5
@@ -286,10 +289,10 @@ class Training(Table):
 class Method(Named):
     """A way to bring a model up to date; each has a module in `gitdata/training/methods`, which says what it does.
 
-    `budget`: gradient steps, as a share of those of a training anew on everything; None: as the method has it. `rate`:
-    what the declared learning rate is multiplied by. `shrink` and `perturb`: the start is so much of the restored
-    weights, and so much of fresh ones added (Ash & Adams 2020). `average`: over which share of the run, its last one,
-    weights are averaged (Izmailov et al. 2018). `interpolate`: the result lies where validation rows are answered best
+    `budget`: gradient steps, as a share of those of a training anew on everything. `rate`: what the declared learning
+    rate is multiplied by; `schedule`: its own. `shrink` and `perturb`: the start is so much of the restored weights
+    and so much of fresh ones (Ash & Adams 2020). Where none of these is given, it is as `methods.strength` has it.
+    `average`: over which share of the run, its last one, weights are averaged (Izmailov et al. 2018). `interpolate`: the result lies where validation rows are answered best
     between the restored weights and those that the run came to (Wortsman et al. 2022). `restart`: from the weights that
     a version ended with, or from those before its learning rate last fell.
     """
@@ -303,20 +306,21 @@ class Method(Named):
         "ewc": {"strength": 1.0},
         "replay": {},
         "derpp": {"weight": 1.0},
-        "distil": {"rate": 0.3, "noise": 0.1},
+        "distil": {"noise": 0.1},
         "rehearse": {"unseen": 0.3},
         "union": {},
         "scratch": {},
     }
-    EVERY = {"budget": None, "rate": 1.0, "average": 0.0}
-    GOING_ON: ClassVar[Mapping[str, Any]] = {"shrink": 1.0, "perturb": 0.0, "interpolate": False, "restart": "last"}
+    EVERY = {"budget": None, "rate": None, "schedule": None, "average": 0.0}
+    GOING_ON: ClassVar[Mapping[str, Any]] = {"shrink": None, "perturb": 0.0, "interpolate": False, "restart": "last"}
 
     name: Literal[
         "auto", "keep", "finetune", "lwf", "l2sp", "ewc", "replay", "derpp", "distil", "rehearse", "union", "scratch"
     ] = "auto"  # fmt: skip
     budget: Annotated[float, Field(gt=0, le=10)] | None = None
-    rate: Positive = 1.0
-    shrink: Annotated[float, Field(ge=0, le=1)] = 1.0
+    rate: Positive | None = None
+    schedule: Schedule | None = None
+    shrink: Annotated[float, Field(ge=0, le=1)] | None = None
     perturb: Annotated[float, Field(ge=0, le=1)] = 0.0
     average: Share = 0.0
     interpolate: bool = False

@@ -1,4 +1,4 @@
-"""The reservoir: a uniform sample that depends neither on order nor on repeats, and joins with others; mixtures of rows."""
+"""The reservoir: a uniform sample that depends neither on order nor on repeats, and joins with others; mixtures."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ from gitdata.training.declaration import Declaration, Method, methods_named
 from gitdata.training.methods import auto, derpp, distil, ewc, finetune, l2sp, lwf, rehearse, replay, union
 from gitdata.training.methods.occasion import Columns, Ingredients, Occasion, TrainingData
 from gitdata.training.methods.running import Course, carry_out
+from gitdata.training.methods.strength import settled
 from gitdata.training.methods.validation import Validation, validation
 from gitdata.training.package import Package, raw_outputs
 from gitdata.training.settings import ANEW
@@ -163,7 +164,8 @@ def _bar(climb: _Climb, rungs: Sequence[Method]) -> float | None:
 def _try(climb: _Climb, method: Method, bar: float | None) -> _Tried:
     started = time.perf_counter()
     restored = None if method.name in ANEW else climb.restored
-    occasion = Occasion(climb.declaration, method, climb.data, restored, climb.lenders)
+    own = settled(method, climb.declaration, climb.data.unseen_share)
+    occasion = Occasion(climb.declaration, own, climb.data, restored, climb.lenders)
     wanted = _kept(occasion) if method.name == "keep" else PREPARE[method.name](occasion)
     try:
         result = carry_out(occasion, wanted, climb.held_out, climb.watch)

@@ -70,10 +70,10 @@ def terms(occasion: Occasion) -> _Terms:
     training, manual = occasion.declaration.training, occasion.declaration.retraining
     own = manual if occasion.restored is not None and manual.type == "manual" else None
     declared = (own.optimizer if own else None) or training.optimizer
-    rate = occasion.method.rate * declared.learning_rate
+    rate = (occasion.method.rate or 1.0) * declared.learning_rate
     return _Terms(
-        declared if occasion.method.rate == 1 else declared.model_copy(update={"learning_rate": rate}),
-        (own.schedule if own else None) or training.schedule,
+        declared.model_copy(update={"learning_rate": rate}),
+        occasion.method.schedule or (own.schedule if own else None) or training.schedule,
         (own.early_stopping if own else None) or training.early_stopping,
     )
 

@@ -1,0 +1,35 @@
+"""Strength: what a method leaves open follows from its budget, by rules that were found by experiment.
+
+`rehearse`, b being the unseen share of the train rows: the more there is to learn, the more is unlearned before. Its
+rate goes up to (1 + 3 b) × the geometric mean of the declared one and of 10⁻³, that of Adam in most hands; it stays
+there for half of the run, and falls. The start is (1 − b/2) of the restored weights. `distil` takes 0.3 × the declared rate,
+since it learns from answers that are not true. The experiments are in `docs/retraining.md`.
+"""
+
+from __future__ import annotations
+
+from gitdata.training.declaration import Declaration
+from gitdata.training.settings import Method, Optimizer, Schedule
+
+USUAL_RATE = 1e-3
+ADAMS = ("adam", "adamw", "nadam", "adabelief")
+OF_OTHERS = 0.6  # of the declared rate, where nobody knows what is usual
+DISTILLED = 0.3
+
+
+def settled(method: Method, declaration: Declaration, unseen_share: float) -> Method:
+    """The method with what it leaves open filled in; what retraining is declared to do by hand stays declared."""
+    manual = declaration.retraining if declaration.retraining.type == "manual" else None
+    usual = _usual(method.name, declaration.training.optimizer, unseen_share)
+    if manual and manual.optimizer:
+        usual["rate"] = 1.0
+    if manual and manual.schedule:
+        usual["schedule"] = None
+    return method.model_copy(update={key: value for key, value in usual.items() if getattr(method, key) is None})
+
+
+def _usual(name: str, optimizer: Optimizer, share: float) -> dict[str, float | Schedule | None]:
+    if name == "rehearse":
+        between = (USUAL_RATE / optimizer.learning_rate) ** 0.5 if optimizer.name in ADAMS else OF_OTHERS
+        return {"rate": (1 + 3 * share) * between, "shrink": 1 - share / 2, "schedule": Schedule(name="wsd")}
+    return {"rate": DISTILLED if name == "distil" else 1.0, "shrink": 1.0, "schedule": None}

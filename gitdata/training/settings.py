@@ -292,7 +292,8 @@ class Method(Named):
     `budget`: gradient steps, as a share of those of a training anew on everything. `rate`: what the declared learning
     rate is multiplied by; `schedule`: its own. `shrink` and `perturb`: the start is so much of the restored weights
     and so much of fresh ones (Ash & Adams 2020). Where none of these is given, it is as `methods.strength` has it.
-    `average`: over which share of the run, its last one, weights are averaged (Izmailov et al. 2018). `interpolate`: the result lies where validation rows are answered best
+    `average`: over which share of the run, its last one, weights are averaged (Izmailov et al. 2018).
+    `interpolate`: the result lies where validation rows are answered best
     between the restored weights and those that the run came to (Wortsman et al. 2022). `restart`: from the weights that
     a version ended with, or from those before its learning rate last fell.
     """
@@ -302,7 +303,7 @@ class Method(Named):
         "keep": {},
         "finetune": {},
         "lwf": {"weight": 1.0},
-        "l2sp": {"strength": 0.1},
+        "l2sp": {"strength": 1.0},
         "ewc": {"strength": 1.0},
         "replay": {},
         "derpp": {"weight": 1.0},

@@ -145,7 +145,7 @@ def test_a_strong_pull_holds_the_weights(
         return float(sum(((found.package.weights[n] - base.weights[n]) ** 2).sum() for n in base.weights))
 
     free = moved('"finetune"')
-    assert moved('{ name = "l2sp", strength = 0.0 }') == free
+    assert moved('{ name = "l2sp", strength = 0.0, rate = 1.0 }') == free
     assert moved('{ name = "l2sp", strength = 100.0 }') < free / 100
     assert moved('{ name = "ewc", strength = 1e-9 }') == pytest.approx(free, rel=1e-3)
     assert moved('{ name = "ewc", strength = 1.0 }') < free

@@ -135,7 +135,8 @@ def _package(
     stable: Any = None,
 ) -> Package:
     """A state with all that is needed to use it, and what made it: no times, equal trainings being equal bytes."""
-    options = occasion.method.differing()
+    written = occasion.method.model_dump(mode="json")
+    options = {key: value for key, value in written.items() if key != "name"} if isinstance(written, dict) else {}
     manifest = {
         "made_by": made_by(),
         "method": occasion.method.name,

@@ -2,8 +2,8 @@
 
 `rehearse`, b being the unseen share of the train rows: the more there is to learn, the more is unlearned before. Its
 rate goes up to (1 + 3 b) × the geometric mean of the declared one and of 10⁻³, that of Adam in most hands; it stays
-there for half of the run, and falls. The start is (1 − b/2) of the restored weights. `distil` takes 0.3 × the declared rate,
-since it learns from answers that are not true. The experiments are in `docs/retraining.md`.
+there for half of the run, and falls. The start is (1 − b/2) of the restored weights. What has few old rows, or none,
+learns at a fraction of the declared rate. The experiments are in `docs/retraining.md`.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from gitdata.training.settings import Method, Optimizer, Schedule
 USUAL_RATE = 1e-3
 ADAMS = ("adam", "adamw", "nadam", "adabelief")
 OF_OTHERS = 0.6  # of the declared rate, where nobody knows what is usual
-DISTILLED = 0.3
+RATES = {"lwf": 0.1, "replay": 0.1, "l2sp": 0.3, "derpp": 0.3}  # of the declared one
 
 
 def settled(method: Method, declaration: Declaration, unseen_share: float) -> Method:
@@ -32,4 +32,5 @@ def _usual(name: str, optimizer: Optimizer, share: float) -> dict[str, float | S
     if name == "rehearse":
         between = (USUAL_RATE / optimizer.learning_rate) ** 0.5 if optimizer.name in ADAMS else OF_OTHERS
         return {"rate": (1 + 3 * share) * between, "shrink": 1 - share / 2, "schedule": Schedule(name="wsd")}
-    return {"rate": DISTILLED if name == "distil" else 1.0, "shrink": 1.0, "schedule": None}
+    rate = 0.2 + 0.75 * share if name == "distil" else RATES.get(name, 1.0)
+    return {"rate": rate, "shrink": 1.0, "schedule": None}

@@ -62,10 +62,10 @@ class Distribution:
         """Of the numbers of both (mean and squares: Chan, Golub & LeVeque 1983, eq. 2.1)."""
         count = self.count + other.count
         share = other.count / count if count else 0.0
-        values, places = np.unique(np.concatenate([self.values, other.values]), return_inverse=True)
-        weights: Numbers = np.bincount(places, np.concatenate([self.weights, other.weights]), len(values))
+        unique, places = np.unique(np.concatenate([self.values, other.values]), return_inverse=True)
+        sums = np.bincount(places, np.concatenate([self.weights, other.weights]), len(unique)).astype(np.float64)
         room = min(self.room, other.room)
-        error, values, weights = _with_room(values, weights, room)
+        error, values, weights = _with_room(unique, sums, room)
         with np.errstate(over="ignore", invalid="ignore"):
             step = other.mean - self.mean
             mean = self.mean + step * share

@@ -16,6 +16,9 @@ from gitdata.data.ledger import Entry, Ledger, Outcome, attempt_key
 _NOT_RESTORED = frozenset({"refused", "rejected", "rolled back"})
 SETTLED_BY_A_PERSON = frozenset({"rejected", "rolled back"})
 
+OVERALL = ("champion", "anchor")  # whom a candidate is compared with on all test rows; all else are parts of them
+SEEN = "seen"  # the part of them that is of what the champion had seen
+
 Action = Literal["nothing", "train", "gate", "measure", "fall back"]
 Comparison = Literal["accepted", "refused", "undecided"]
 

@@ -1,8 +1,8 @@
 """Conditions: what a version must reach whatever the champion does, as a model file says it.
 
-    r2 >= 0.9
-    mae of W_max <= 0.02
-    mae <= 0.1 where dir = x
+r2 >= 0.9
+mae of W_max <= 0.02
+mae <= 0.1 where dir = x
 """
 
 from __future__ import annotations

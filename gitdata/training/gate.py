@@ -178,9 +178,7 @@ def compare_parts(parts: Sequence[Part], *, seed: int = 0, confidence: float = _
         part = parts[place]
         resamples = _RESAMPLES * max(1, left // 5)  # the further out a bound, the more draws it takes
         own = 1 - (1 - confidence) / left
-        result = compare(
-            part.candidate, part.baseline, part.tolerance, seed=seed, resamples=resamples, confidence=own
-        )
+        result = compare(part.candidate, part.baseline, part.tolerance, seed=seed, resamples=resamples, confidence=own)
         if result.verdict == "refused" and not still:
             result = replace(result, verdict="undecided")
         still = still and result.verdict == "refused"

@@ -60,7 +60,11 @@ def measure(package: Package, columns: Columns, declaration: Declaration) -> dic
 
     A metric that nothing can be said of, as the area under a curve of one class, is None.
     """
-    found = answers(package, columns, declaration)
+    return measured(answers(package, columns, declaration), columns, declaration)
+
+
+def measured(found: Answers, columns: Columns, declaration: Declaration) -> dict[str, Any]:
+    """`measure` of what a version made of rows."""
     result = report(found, declaration)
     by_slice = {
         label: {"rows": int(rows.sum()), **report(of_part(found, rows), declaration)}

@@ -23,7 +23,9 @@ from pydantic import (
     model_validator,
 )
 
-from gitdata.training import conditions, mistakes
+from gitdata.training import mistakes
+from gitdata.training.conditions import Condition
+from gitdata.training.conditions import read as read_condition
 
 Method = Literal["finetune", "rehearse", "union"]
 METHODS: tuple[Method, ...] = get_args(Method)
@@ -346,9 +348,9 @@ class Deployment(Table):
     conditions: tuple[str, ...] = ()
 
     @property
-    def required(self) -> tuple[conditions.Condition, ...]:
+    def required(self) -> tuple[Condition, ...]:
         """The conditions, read."""
-        return tuple(conditions.read(text) for text in self.conditions)
+        return tuple(read_condition(text) for text in self.conditions)
 
     @field_validator("conditions", mode="before")
     @classmethod
@@ -358,7 +360,7 @@ class Deployment(Table):
     @field_validator("conditions")
     @classmethod
     def _conditions_are_clear(cls, texts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-        for condition in map(conditions.read, texts):
+        for condition in map(read_condition, texts):
             Metric.called(condition.metric)
             if condition.slice is not None and "slices" in info.data:
                 _require_slice(condition.slice, info.data["slices"])

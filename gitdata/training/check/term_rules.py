@@ -6,8 +6,7 @@ import math
 from collections.abc import Iterator
 
 from gitdata.training.check.findings import Finding, Subject, error, nearest, warning
-from gitdata.training.settings import ANY_OTHER
-from gitdata.training.settings import Loss
+from gitdata.training.settings import ANY_OTHER, Loss
 
 _SHOWN = 20  # classes or fields that a remedy names
 

@@ -82,7 +82,7 @@ def pending(
     """What the champion has not seen, or must not have seen."""
     from gitdata.commands.models import up_to_date_ledger
     from gitdata.commands.situation import pending as run
-    from gitdata.report.tables import pending_text
+    from gitdata.report.tables import pending_text, suspect_lines
 
     repo = open_repo()
     snapshot = repo.snapshot()
@@ -92,7 +92,8 @@ def pending(
         records,
         as_json,
         lambda: print_lines(
-            [f"{r.id}: {pending_text(r)}" for r in records] or [f"No model is declared at commit {snapshot.commit:.8}."]
+            [line for r in records for line in (f"{r.id}: {pending_text(r)}", *suspect_lines(r["suspects"]))]
+            or [f"No model is declared at commit {snapshot.commit:.8}."]
         ),
     )
     if exit_code and any(record["action"] != "nothing" for record in records):

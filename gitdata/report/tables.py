@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from gitdata.commands.reasons import deciding, detectable
 from gitdata.commands.records import Record
+from gitdata.data.choice import OVERALL
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
@@ -104,6 +106,7 @@ def _model(record: Record) -> list[str]:
         return [f"model {record.id}: {record['error']}"]
     champion = f"champion {record['champion']}" if record["champion"] else "no champion"
     lines = [f"model {record.id}: {champion}, {pending_text(record)}"]
+    lines += [f"  {line}" for line in suspect_lines(record["suspects"])]
     if not record["ledger_known"]:
         lines.append("  the ledger was never fetched here (gitdata fetch)")
     return lines
@@ -121,6 +124,11 @@ def pending_text(record: Record) -> str:
     else:
         parts.append(f"to do: {record['action']} ({record['reason']})")
     return "; ".join(parts)
+
+
+def suspect_lines(names: Sequence[str]) -> list[str]:
+    """What was found to spoil a candidate, and what to do about it."""
+    return [f"{name} spoils the rest: gitdata retract {name} --reason …" for name in names]
 
 
 def some(names: Sequence[str], most: int = 12) -> str:
@@ -146,12 +154,15 @@ def model_rows(records: Sequence[Record]) -> list[list[str]]:
 
 
 def _why(record: Record) -> str:
-    """The worst comparison in a few words; the ledger's model card has the whole sentence."""
-    if record["who"] != "gitdata" or not record["comparisons"]:
-        return one_line(record["reason"])
-    worst = max(record["comparisons"], key=lambda comparison: comparison["ratio"])
-    bounds = f"{worst['lower']:.2f}–{worst['upper']:.2f}"
-    return f"{worst['ratio']:.3f} × {worst['version'].partition('-')[0]} ({bounds})"
+    """The comparison that decided, in a few words; the ledger's model card has the whole sentence."""
+    missed = any(condition["met"] is False for condition in record["conditions"])
+    suspects = "".join(f"; without {suspect['name']} within the tolerance" for suspect in record["suspects"])
+    if record["who"] != "gitdata" or missed or not record["comparisons"]:
+        return one_line(record["reason"]) + suspects
+    worst = deciding(record["comparisons"], record["verdict"])
+    where = "" if worst["against"] in OVERALL else f" on {worst['against']}"
+    bounds = f"{worst['lower']:.2f}–{worst['upper']:.2f}, detectable {detectable(worst)}"
+    return f"{worst['ratio']:.3f} × {worst['version'].partition('-')[0]}{where} ({bounds}){suspects}"
 
 
 def training_lines(record: Record) -> list[str]:
@@ -167,6 +178,7 @@ def training_lines(record: Record) -> list[str]:
     beside = "".join(f"; union would take {steps}" for steps in united) if record["method"] != "union" else ""
     lines = [f"{record['model']} {record['version']}: {record['method']} ({tried}{beside})"]
     became = "; it is the champion" if record["champion"] else ""
+    lines += suspect_lines([suspect["name"] for suspect in record["suspects"]])
     return [*lines, f"{record['model']} {record['version']} {record['verdict']}: {one_line(record['reason'])}{became}"]
 
 

@@ -131,6 +131,24 @@ def lineage(
 
 
 @app.command()
+def measures(reference: Annotated[str, typer.Argument(metavar="MODEL[@N]")], as_json: Json = False) -> None:
+    """How a model went along as its data grew: losses by extension and version, transfer, forgetting, cost."""
+    from gitdata.commands.measures import measures as run
+    from gitdata.report.measures import matrix_rows, measure_lines
+    from gitdata.report.tables import print_table
+
+    record = run(open_repo(), reference, say)
+
+    def show() -> None:
+        headings, rows = matrix_rows(record)
+        if rows:
+            print_table(headings, rows, right=range(1, len(headings)))
+        print_lines(measure_lines(record))
+
+    show_records([record], as_json, show)
+
+
+@app.command()
 def evaluate(version: OneVersion, on: On = None, as_json: Json = False) -> None:
     """The metrics of a version on today's test rows. Rows it was trained on are left out."""
     from gitdata.commands.evaluate import evaluate as run
@@ -149,10 +167,12 @@ def compare(
 ) -> None:
     """Compare two versions on the same test rows. Rows that either was trained on are left out."""
     from gitdata.commands.evaluate import compare as run
+    from gitdata.report.measures import compared_lines
     from gitdata.report.tables import comparison_lines
 
     record = run(open_repo(), first, second, on, say)
-    show_records([record], as_json, lambda: print_lines(comparison_lines(record)))
+    sides = record["measures"], record["measures_of_other"]
+    show_records([record], as_json, lambda: print_lines(comparison_lines(record) + compared_lines(*sides)))
 
 
 @app.command()

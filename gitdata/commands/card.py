@@ -51,7 +51,7 @@ def _seen_rows(chain: Chain, seen: frozenset[str] | set[str], added: tuple[str, 
 def _metrics(metrics: Any) -> list[str]:
     if not metrics:
         return []
-    plain = {key: value for key, value in metrics.items() if key != "slices"}
+    plain = {key: value for key, value in metrics.items() if key not in ("slices", "extensions")}
     rows = [f"| {name} | {_text(value)} |" for name, value in _flat("", plain)]
     return ["## On the test rows", "", "| metric | value |", "|---|---|", *rows, "", *_slices(metrics.get("slices"))]
 

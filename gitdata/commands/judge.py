@@ -62,6 +62,18 @@ class _TestRows:
         known = [np.isin(self.digests, package.trained_rows) for package in packages]
         return np.asarray(~np.logical_or.reduce(known))
 
+    def by_extension(self, package: Package, declaration: Declaration) -> dict[str, Any]:
+        """How well a version answers the rows that each extension brought, and that it was not trained on."""
+        from gitdata.training import metrics
+        from gitdata.training.by_extension import by_extension
+
+        unknown = self.unknown_to(package)
+        if not unknown.any():
+            return {}
+        rows = select(self.columns, unknown)
+        answers = metrics.answers(package, rows, declaration)
+        return {"extensions": by_extension(answers, rows, self.extensions[unknown], declaration)}
+
 
 @dataclass(slots=True)
 class Judge:
@@ -93,6 +105,7 @@ class Judge:
         can_judge = bool(unknown) and ("champion" not in rivals or bool(comparisons))
         metrics = measure(candidate, unknown, self.declaration) if unknown else {}
         _require_numbers(metrics)
+        metrics |= self._test_rows(view).by_extension(candidate, self.declaration)
         conditions = self._conditions(metrics) if can_judge else ()
         superiority = deployment.mode == "superiority"
         outcome, promoted = choice.settle(
@@ -180,7 +193,8 @@ class Judge:
         seen = np.isin(rows.extensions[mask], list(view.situation.ledger.seen(entry.id)))
         shares = shares_of(self.declaration, common, seen) if role == "champion" else []
         found = compared(role, (candidate, rival), common, self.declaration, shares)
-        return [_described(comparison, entry) for comparison in found]
+        by_extension = rows.by_extension(rival, self.declaration)
+        return [_described(one, entry, by_extension if one.against == role else {}) for one in found]
 
     def _conditions(self, metrics: Mapping[str, Any]) -> tuple[Mapping[str, Any], ...]:
         """Each declared condition with what was measured, and whether that fulfils it."""
@@ -191,13 +205,13 @@ class Judge:
         )
 
 
-def _described(found: Found, entry: Entry) -> dict[str, Any]:
+def _described(found: Found, entry: Entry, by_extension: Mapping[str, Any]) -> dict[str, Any]:
     """A comparison with a version, as JSON."""
     result = found.result
     return {
         "against": found.against,
         "baseline_loss": rounded(result.baseline_mean),
-        "baseline_metrics": rounded_all(found.baseline_metrics),
+        "baseline_metrics": rounded_all({**found.baseline_metrics, **by_extension}),
         "confidence": rounded(result.confidence),
         "detectable": rounded(result.detectable),
         "loss": rounded(result.candidate_mean),

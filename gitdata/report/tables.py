@@ -280,7 +280,12 @@ def comparison_lines(record: Record) -> list[str]:
     ]
     others = dict(_metrics_shown(record["metrics_of_other"]))
     own = _metrics_shown(record["metrics"])
-    return lines + [f"  {name}: {number(value)} against {number(others.get(name))}" for name, value in own]
+    lines += [f"  {name}: {number(value)} against {number(others.get(name))}" for name, value in own]
+    return lines + [
+        f"  test rows of {part['extension']} ({part['rows']}): {number(part['loss'])} against "
+        f"{number(part['loss_of_other'])}"
+        for part in record["by_extension"]
+    ]
 
 
 def _test_rows(record: Record) -> str:
@@ -298,7 +303,8 @@ def flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
 def _metrics_shown(metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Metrics by name; of a slice those over all outputs: the others are for `--json`."""
     slices = {label: {"rows": found["rows"], **found["overall"]} for label, found in metrics.get("slices", {}).items()}
-    return flat("", {key: value for key, value in metrics.items() if key != "slices"}) + flat("", slices)
+    plain = {key: value for key, value in metrics.items() if key not in ("slices", "extensions")}
+    return flat("", plain) + flat("", slices)
 
 
 def main_metric(metrics: Mapping[str, Any]) -> float | None:

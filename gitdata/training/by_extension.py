@@ -1,8 +1,8 @@
 """By extension: how well a version answers the test rows that each extension brought.
 
 It is a row of the matrix R (measures.py). Losses are the gate's, of mae, mse and rmse in standard deviations of these
-very rows, so that whoever is measured on them is measured by the same yardstick; of rows that are all alike, in those of
-all test rows. Beside each stands the loss of a *constant* answer: the mean, or the classes as often as they occur.
+very rows, so that everybody is measured on them by the same yardstick; of rows that are all alike, in those of all test
+rows. Beside each stands the loss of a *constant* answer: the mean, or the classes as often as they occur.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ MOST = 100  # extensions; of more, the last
 def by_extension(
     answers: Answers, columns: Columns, extensions: NDArray[Any], declaration: Declaration
 ) -> dict[str, dict[str, Any]]:
-    """By id, in the order of the rows: `loss`, `constant`, and the number of `rows`; `extensions`: ids, shape (rows,)."""
+    """By id, in the order of the rows: `loss`, `constant`, the number of `rows`; `extensions`: ids, shape (rows,)."""
     truths = {
         name: transformed(columns[name], declaration.data.transform_of(name), name).reshape(len(extensions), -1)
         for name, answer in answers.items()

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 Matrix = Sequence[Sequence[float | None]]
+Learned = Sequence[int | None]  # t(j), None where no version of the lineage was trained on j
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +55,7 @@ class Measures:
 def measures(stages: Sequence[Stage]) -> Measures:
     """All of them; of no stage every one is None."""
     extensions = columns_of(stages)
-    learned = [next(i for i, stage in enumerate(stages) if id in stage.added) for id in extensions]
+    learned = [next((i for i, stage in enumerate(stages) if id in stage.added), None) for id in extensions]
     matrix = tuple(tuple(stage.losses.get(id) for id in extensions) for stage in stages)
     constant = [next((s.constant[id] for s in stages if id in s.constant), None) for id in extensions]
     return Measures(
@@ -71,38 +72,39 @@ def measures(stages: Sequence[Stage]) -> Measures:
 
 
 def columns_of(stages: Sequence[Stage]) -> tuple[str, ...]:
-    """The extensions that a stage was trained on and that any was measured on, in the order in which they were seen."""
-    measured = {id for stage in stages for id in stage.losses}
-    return tuple(dict.fromkeys(id for stage in stages for id in stage.added if id in measured))
+    """The extensions that any stage was measured on, in the order in which they were seen; then those that none saw."""
+    measured = dict.fromkeys(id for stage in stages for id in stage.losses)
+    seen = dict.fromkeys(id for stage in stages for id in stage.added if id in measured)
+    return tuple(seen | measured)
 
 
-def backward_transfer(matrix: Matrix, learned: Sequence[int]) -> float | None:
+def backward_transfer(matrix: Matrix, learned: Learned) -> float | None:
     """Lopez-Paz & Ranzato 2017, BWT: the mean over j with t(j) < T of R[t(j)][j] − R[T][j].
 
     More than 0: what came later made the model better at what it had learned before; less: worse.
     """
     last = len(matrix) - 1
-    return _mean(_minus(matrix[t][j], matrix[last][j]) for j, t in enumerate(learned) if t < last)
+    return _mean(_minus(matrix[t][j], matrix[last][j]) for j, t in _before(learned, last))
 
 
-def forgetting(matrix: Matrix, learned: Sequence[int]) -> float | None:
+def forgetting(matrix: Matrix, learned: Learned) -> float | None:
     """Chaudhry et al. 2018: the mean over j with t(j) < T of R[T][j] − min of R[i][j] over t(j) ≤ i < T.
 
     More than 0: the model was better at these rows once than it is at the end.
     """
     last = len(matrix) - 1
     return _mean(
-        _minus(matrix[last][j], _best(matrix[i][j] for i in range(t, last))) for j, t in enumerate(learned) if t < last
+        _minus(matrix[last][j], _best(matrix[i][j] for i in range(t, last))) for j, t in _before(learned, last)
     )
 
 
-def forward_transfer(matrix: Matrix, learned: Sequence[int], constant: Sequence[float | None]) -> float | None:
+def forward_transfer(matrix: Matrix, learned: Learned, constant: Sequence[float | None]) -> float | None:
     """After Lopez-Paz & Ranzato 2017, FWT: the mean over j with t(j) > 0 of b[j] − R[t(j) − 1][j].
 
     There b is what random weights answer with; here a constant, which is what nothing but the targets would tell. More
     than 0: the version before knew something of extension j though it had not seen it.
     """
-    return _mean(_minus(constant[j], matrix[t - 1][j]) for j, t in enumerate(learned) if t > 0)
+    return _mean(_minus(constant[j], matrix[t - 1][j]) for j, t in _before(learned, len(matrix)) if t > 0)
 
 
 def union_gap(stage: Stage) -> float | None:
@@ -115,7 +117,7 @@ def union_gap(stage: Stage) -> float | None:
 def sample_touch_ratio(stages: Sequence[Stage]) -> float | None:
     """Σ steps of all rungs, those not taken included, ÷ Σ of what union training takes, over versions after the first.
 
-    Batches are of one size, so that gradient steps are in the ratio of the rows that they touch, each as often as it is.
+    Batches are of one size, so that gradient steps stand for the rows that they touch, each as often as it is.
     """
     known = [stage.rungs for stage in stages[1:] if stage.rungs]
     steps = sum(rung["steps"] for rungs in known for rung in rungs)
@@ -147,6 +149,11 @@ def _union_seconds(stage: Stage) -> float | None:
     if stage.union_seconds is not None:
         return stage.union_seconds
     return next((float(rung["seconds"]) for rung in stage.rungs if rung.get("method") == "union"), None)
+
+
+def _before(learned: Learned, version: int) -> list[tuple[int, int]]:
+    """j and t(j) of what was learned before a version."""
+    return [(j, t) for j, t in enumerate(learned) if t is not None and t < version]
 
 
 def _minus(one: float | None, other: float | None) -> float | None:

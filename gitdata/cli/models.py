@@ -82,7 +82,7 @@ def pending(
     """What the champion has not seen, or must not have seen."""
     from gitdata.commands.models import up_to_date_ledger
     from gitdata.commands.situation import pending as run
-    from gitdata.report.tables import pending_text
+    from gitdata.report.tables import pending_text, suspect_lines
 
     repo = open_repo()
     snapshot = repo.snapshot()
@@ -92,7 +92,8 @@ def pending(
         records,
         as_json,
         lambda: print_lines(
-            [f"{r.id}: {pending_text(r)}" for r in records] or [f"No model is declared at commit {snapshot.commit:.8}."]
+            [line for r in records for line in (f"{r.id}: {pending_text(r)}", *suspect_lines(r["suspects"]))]
+            or [f"No model is declared at commit {snapshot.commit:.8}."]
         ),
     )
     if exit_code and any(record["action"] != "nothing" for record in records):
@@ -130,6 +131,24 @@ def lineage(
 
 
 @app.command()
+def measures(reference: Annotated[str, typer.Argument(metavar="MODEL[@N]")], as_json: Json = False) -> None:
+    """How a model went along as its data grew: losses by extension and version, transfer, forgetting, cost."""
+    from gitdata.commands.measures import measures as run
+    from gitdata.report.measures import matrix_rows, measure_lines
+    from gitdata.report.tables import print_table
+
+    record = run(open_repo(), reference, say)
+
+    def show() -> None:
+        headings, rows = matrix_rows(record)
+        if rows:
+            print_table(headings, rows, right=range(1, len(headings)))
+        print_lines(measure_lines(record))
+
+    show_records([record], as_json, show)
+
+
+@app.command()
 def evaluate(version: OneVersion, on: On = None, as_json: Json = False) -> None:
     """The metrics of a version on today's test rows. Rows it was trained on are left out."""
     from gitdata.commands.evaluate import evaluate as run
@@ -148,10 +167,12 @@ def compare(
 ) -> None:
     """Compare two versions on the same test rows. Rows that either was trained on are left out."""
     from gitdata.commands.evaluate import compare as run
+    from gitdata.report.measures import compared_lines
     from gitdata.report.tables import comparison_lines
 
     record = run(open_repo(), first, second, on, say)
-    show_records([record], as_json, lambda: print_lines(comparison_lines(record)))
+    sides = record["measures"], record["measures_of_other"]
+    show_records([record], as_json, lambda: print_lines(comparison_lines(record) + compared_lines(*sides)))
 
 
 @app.command()

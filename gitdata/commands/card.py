@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gitdata.commands.reasons import confidence, detectable
 from gitdata.data.chain import Chain
 from gitdata.data.choice import Situation
 from gitdata.data.ledger import Entry
@@ -32,6 +33,7 @@ def model_card(entry: Entry, situation: Situation, chain: Chain) -> str:
         *_seen_rows(chain, seen, version.added),
         "",
         *_metrics(version.metrics),
+        *_conditions(entry.verdict.conditions),
         *_comparisons(entry.verdict.comparisons),
         *_rungs(version.training.get("rungs", [])),
     ]
@@ -49,7 +51,7 @@ def _seen_rows(chain: Chain, seen: frozenset[str] | set[str], added: tuple[str, 
 def _metrics(metrics: Any) -> list[str]:
     if not metrics:
         return []
-    plain = {key: value for key, value in metrics.items() if key != "slices"}
+    plain = {key: value for key, value in metrics.items() if key not in ("slices", "extensions")}
     rows = [f"| {name} | {_text(value)} |" for name, value in _flat("", plain)]
     return ["## On the test rows", "", "| metric | value |", "|---|---|", *rows, "", *_slices(metrics.get("slices"))]
 
@@ -69,13 +71,21 @@ def _slices(slices: Any) -> list[str]:
 def _comparisons(comparisons: Any) -> list[str]:
     if not comparisons:
         return []
-    head = ["## Against", "", "| version | role | loss ratio | 90 % interval | rows | detectable | verdict |"]
+    head = ["## Against", "", "| version | on | loss ratio | interval | rows | detectable | tolerance | verdict |"]
     rows = [
-        f"| {c['version']} | {c['against']} | {c['ratio']:.4g} | {c['lower']:.4g}–{c['upper']:.4g} | {c['rows']} "
-        f"| {c['detectable']:.3g} | {c['verdict']} |"
+        f"| {c['version']} | {c['against']} | {c['ratio']:.4g} | {c['lower']:.4g}–{c['upper']:.4g} ({confidence(c)}) "
+        f"| {c['rows']} | {detectable(c)} | {c['tolerance']:.3g} | {c['verdict']} |"
         for c in comparisons
     ]
-    return [*head, "|---|---|---|---|---|---|---|", *rows, ""]
+    return [*head, "|---|---|---|---|---|---|---|---|", *rows, ""]
+
+
+def _conditions(conditions: Any) -> list[str]:
+    if not conditions:
+        return []
+    said = {True: "met", False: "missed", None: "no test row says"}
+    rows = [f"| {c['condition']} | {_text(c['value'])} | {said[c['met']]} |" for c in conditions]
+    return ["## Conditions", "", "| condition | value | |", "|---|---|---|", *rows, ""]
 
 
 def _rungs(rungs: Any) -> list[str]:

@@ -5,15 +5,19 @@ The yardstick is the gate's: losses under the declaration at HEAD, standardised 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.engine import prepare_training
 from gitdata.commands.judge import Judge, rounded, rounded_all
+from gitdata.commands.lineage import chains_here
+from gitdata.commands.measures import record_of
 from gitdata.commands.models import version
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.rowsource import AnyColumns, RowSource, count, select
-from gitdata.commands.situation import declared, default_revision, live_of
+from gitdata.commands.situation import declared, default_revision, labels_of_any, live_of
+from gitdata.data.chain import Chain
 from gitdata.data.ledger import Entry, Ledger
 from gitdata.data.pointer import Extension
 from gitdata.errors import Mendable
@@ -27,25 +31,29 @@ if TYPE_CHECKING:
     from gitdata.training.package import Package
 
 
+Table = Mapping[str, Mapping[str, Any]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Examination:
-    """Test rows, where they are from, and what they are judged by."""
+    """Test rows, the extension that each is of (ids, shape (rows,)), and what they are judged by."""
 
     judge: Judge
     declaration: Declaration
     extensions: tuple[Extension, ...]
     rows: AnyColumns
+    of_row: NDArray[np.object_]
     digests: NDArray[np.uint64]
 
-    def unknown_to(self, *packages: Package) -> AnyColumns:
-        """The rows that none of some versions was trained on. Raises Mendable where there is none."""
+    def unknown_to(self, *packages: Package) -> tuple[AnyColumns, NDArray[np.object_]]:
+        """The rows that none of some versions was trained on, and their extensions. Raises Mendable: there is none."""
         import numpy as np
 
         known = [np.isin(self.digests, package.trained_rows) for package in packages]
-        rows = select(self.rows, ~np.logical_or.reduce(known))
-        if not count(rows):
+        unknown = np.asarray(~np.logical_or.reduce(known))
+        if not unknown.any():
             raise Mendable("Every test row is one that was trained on: there is nothing to judge by.", "Add test rows.")
-        return rows
+        return select(self.rows, unknown), self.of_row[unknown]
 
     def fields(self, used: AnyColumns) -> dict[str, object]:
         """Which rows were used, for a record."""
@@ -63,7 +71,7 @@ def evaluate(repo: Repo, reference: str, on: str | None, say: Say = silent) -> R
     from gitdata.training.metrics import measure
 
     package = _comparable(test, ledger, entry)
-    rows = test.unknown_to(package)
+    rows, _ = test.unknown_to(package)
     metrics = rounded_all(measure(package, rows, test.declaration))
     fields = {"metrics": metrics, "model": ledger.model, "number": entry.number, "version": entry.stem}
     return Record("evaluation", entry.id, {**fields, **test.fields(rows)})
@@ -73,12 +81,15 @@ def compare(repo: Repo, first: str, second: str, on: str | None, say: Say = sile
     """A paired comparison of two versions on the test rows that neither was trained on."""
     (ledger, own), (other_ledger, other) = version(repo, first, say), version(repo, second, say)
     test = _examination(repo, ledger.model, on, say)
-    from gitdata.training import gate
-    from gitdata.training.metrics import measure
+    from gitdata.training import gate, metrics
+    from gitdata.training.by_extension import by_extension
 
     sides = [_comparable(test, ledger, own), _comparable(test, other_ledger, other)]
-    rows = test.unknown_to(*sides)
-    losses, losses_of_other = (gate.row_losses(side, rows, test.declaration) for side in sides)
+    rows, of_row = test.unknown_to(*sides)
+    answers = [metrics.answers(side, rows, test.declaration) for side in sides]
+    losses, losses_of_other = (gate.losses_of(one, test.declaration) for one in answers)
+    tables = [by_extension(one, rows, of_row, test.declaration) for one in answers]
+    chains = chains_here(repo)
     result = gate.judge(losses, losses_of_other, test.declaration)
     numbers = ("candidate_mean", "baseline_mean", "ratio", "lower", "upper", "detectable")
     found = {name: rounded(getattr(result, name)) for name in numbers}
@@ -86,13 +97,16 @@ def compare(repo: Repo, first: str, second: str, on: str | None, say: Say = sile
         "comparison",
         own.id,
         {
+            "by_extension": _side_by_side(tables[0], tables[1], chains),
             "detectable": found["detectable"],
             "loss": found["candidate_mean"],
             "loss_of_other": found["baseline_mean"],
             "lower": found["lower"],
             "metric": test.declaration.metric,
-            "metrics": rounded_all(measure(sides[0], rows, test.declaration)),
-            "metrics_of_other": rounded_all(measure(sides[1], rows, test.declaration)),
+            "measures": _numbers_of(record_of(ledger, own, chains)),
+            "measures_of_other": _numbers_of(record_of(other_ledger, other, chains)),
+            "metrics": rounded_all(metrics.measured(answers[0], rows, test.declaration)),
+            "metrics_of_other": rounded_all(metrics.measured(answers[1], rows, test.declaration)),
             "other": f"{other_ledger.model}@{other.number}",
             "ratio": found["ratio"],
             "upper": found["upper"],
@@ -103,8 +117,29 @@ def compare(repo: Repo, first: str, second: str, on: str | None, say: Say = sile
     )
 
 
+def _side_by_side(own: Table, other: Table, chains: Mapping[str, Chain]) -> list[dict[str, Any]]:
+    """What each side loses on the test rows that each extension brought."""
+    return [
+        {
+            "constant": rounded(part["constant"]),
+            "extension": labels_of_any(chains, [id])[0],
+            "loss": rounded(part["loss"]),
+            "loss_of_other": rounded(other[id]["loss"]),
+            "rows": part["rows"],
+        }
+        for id, part in own.items()
+    ]
+
+
+def _numbers_of(record: Record) -> dict[str, float | None]:
+    """The measures of a lineage that are one number each."""
+    return {name: value for name, value in record.fields.items() if value is None or isinstance(value, float)}
+
+
 def _examination(repo: Repo, model: str, on: str | None, say: Say) -> _Examination:
     """The test rows to judge by. Raises Mendable where there are none."""
+    import numpy as np
+
     from gitdata.training.declaration import parse
 
     snapshot = repo.snapshot(default_revision(repo, model))
@@ -122,8 +157,10 @@ def _examination(repo: Repo, model: str, on: str | None, say: Say) -> _Examinati
         )
     prepare_training(repo)
     source = RowSource(repo, tuple(declaration.data.inputs or ()), tuple(declaration.data.outputs), say)
-    rows = source.rows(source.parts(chain, live, "test"))
-    return _Examination(Judge(source, declaration, {}), declaration, extensions, rows, source.digests(rows))
+    parts = source.parts(chain, live, "test")
+    rows = source.rows(parts)
+    of_row = np.repeat(np.array([part.extension.id for part in parts], object), [part.rows for part in parts])
+    return _Examination(Judge(source, declaration, {}), declaration, extensions, rows, of_row, source.digests(rows))
 
 
 def _comparable(test: _Examination, ledger: Ledger, entry: Entry) -> Package:

@@ -14,14 +14,14 @@ from gitdata.snapshot import Snapshot
 
 def lineage(repo: Repo, reference: str, say: Say = silent) -> list[Record]:
     """A version and its ancestors, youngest first, each with the extensions that it was the first to see."""
-    ledger, entry = _version(repo, reference, say)
-    chains = dict(_snapshot(repo).chains)
+    ledger, entry = version_or_newest(repo, reference, say)
+    chains = chains_here(repo)
     return [_record(ledger, ledger.entries[id], chains) for id in ledger.lineage(entry.id)]
 
 
 def versions_that_saw(repo: Repo, model: str, reference: str, say: Say = silent) -> list[Record]:
     """The versions of a model that an extension shaped, oldest first, `added` or inherited from a parent."""
-    ledger, _ = _version(repo, model, say)
+    ledger, _ = version_or_newest(repo, model, say)
     _, named = _snapshot(repo).extensions(reference)
     if len(named) != 1:
         raise Mendable(f"'{reference}' names {len(named)} extensions.", "Name one, as in `lattice@1.2.0`.")
@@ -53,7 +53,7 @@ def saw(ledgers: dict[str, Ledger], id: str) -> list[str]:
     ]
 
 
-def _version(repo: Repo, reference: str, say: Say) -> tuple[Ledger, Entry]:
+def version_or_newest(repo: Repo, reference: str, say: Say) -> tuple[Ledger, Entry]:
     """The version named, or the champion; while there is none, the newest."""
     try:
         return version(repo, reference, say)
@@ -62,6 +62,11 @@ def _version(repo: Repo, reference: str, say: Say) -> tuple[Ledger, Entry]:
         if ledger is None or ledger.champion is not None:
             raise
         return ledger, ledger.youngest_first[0]
+
+
+def chains_here(repo: Repo) -> dict[str, Chain]:
+    """The chains that labels of extensions are looked up in."""
+    return dict(_snapshot(repo).chains)
 
 
 def _snapshot(repo: Repo) -> Snapshot:

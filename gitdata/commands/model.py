@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from gitdata.commands.dataset import Dataset, dataset
 from gitdata.commands.engine import prepare_training
 from gitdata.commands.lineage import lineage
+from gitdata.commands.measures import measures
 from gitdata.commands.models import version
 from gitdata.commands.records import Say, silent
 from gitdata.commands.situation import declared
@@ -44,6 +45,10 @@ class Model:
     def lineage(self) -> list[dict[str, Any]]:
         """The version and its ancestors, youngest first: the records of `gitdata lineage --json`."""
         return [record.to_json() for record in lineage(self._repo, self.reference, self._say)]
+
+    def measures(self) -> dict[str, Any]:
+        """How the version and its ancestors went along as their data grew: the record of `gitdata measures --json`."""
+        return measures(self._repo, self.reference, self._say).to_json()
 
     def predict(self, columns: Mapping[str, Any]) -> Columns:
         """Predictions by output for columns by input, in original units or as class names; shape (rows, …).

@@ -144,6 +144,7 @@ def version_record(ledger: Ledger, entry: Entry, tainted: list[str]) -> Record:
         {
             "added": list(version.added),
             "champion": ledger.champion == entry.id,
+            "conditions": [dict(condition) for condition in verdict.conditions],
             "commit": version.commit,
             "comparisons": [dict(comparison) for comparison in verdict.comparisons],
             "method": version.method,
@@ -154,6 +155,7 @@ def version_record(ledger: Ledger, entry: Entry, tainted: list[str]) -> Record:
             "promoted": verdict.promoted,
             "reason": verdict.reason,
             "rungs": version.training.get("rungs", []),
+            "suspects": [dict(suspect) for suspect in verdict.suspects],
             "tainted": tainted,
             "verdict": verdict.outcome,
             "who": verdict.who,

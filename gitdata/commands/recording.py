@@ -65,9 +65,12 @@ def describe(task: Task, decision: Decision, recorded: tuple[Entry, Judgement] |
     fields |= {
         "champion": judgement.promoted,
         "comparisons": [dict(comparison) for comparison in judgement.comparisons],
+        "conditions": [dict(condition) for condition in judgement.conditions],
+        "left_out": judgement.left_out,
         "method": entry.version.method,
         "metrics": rounded_all(judgement.metrics),
         "reason": judgement.reason,
+        "suspects": [],
         "rungs": entry.version.training.get("rungs", []),
         "test_rows": judgement.test_rows,
         "verdict": judgement.outcome,
@@ -134,9 +137,9 @@ def _record(
             rows = judge.judged_rows(view, package)
             fresh.trial.require(task.model, task.text, fresh.files, rows, judgement.metrics)
         if why:
-            judgement = replace(judgement, reason=f"{why}; it cannot become champion")
-        if known and fresh and known.id == ledger.champion:
-            judgement = _as_before(known.verdict, judgement)
+            judgement = replace(judgement, reason=f"{why}; {judgement.reason}")
+        if known and known.id == ledger.champion:
+            judgement = _as_before(known.verdict, judgement, measured=decision.action == "measure")
         entry = _entry(view, decision, known, version, judgement)
         recorded.append((entry, judgement))
         files = verdict_file(entry) if known else version_files(entry, model_card(entry, view.situation, view.chain))
@@ -150,11 +153,16 @@ def _record(
     return describe(task, decision, recorded[0] if recorded else None)
 
 
-def _as_before(verdict: Verdict, judgement: Judgement) -> Judgement:
-    """Of the champion made once more: it is not held against itself, and stays what it was found to be."""
-    return replace(
-        judgement, outcome=verdict.outcome, promoted=True, reason=verdict.reason, comparisons=verdict.comparisons
-    )
+def _as_before(verdict: Verdict, judgement: Judgement, *, measured: bool) -> Judgement:
+    """Of the champion made once more, or measured anew: it is not held against itself, and stays what it was.
+
+    Where it misses a condition now, that is said.
+    """
+    reason = verdict.reason
+    if measured:
+        missed = judgement.reason if judgement.outcome == "refused" else f"{judgement.test_rows} test rows"
+        reason = f"measured anew: {missed}"
+    return replace(judgement, outcome=verdict.outcome, promoted=True, reason=reason, comparisons=verdict.comparisons)
 
 
 def _keep_settled(known: Entry, decision: Decision) -> Change | None:
@@ -186,7 +194,13 @@ def _entry(view: View, decision: Decision, known: Entry | None, version: ModelVe
     earlier = known.verdict if known else None
     attempts = tuple(dict.fromkeys((*(earlier.attempts if earlier else ()), decision.attempt)))
     if known and decision.action == "measure":
-        kept = replace(known.verdict, tested=view.situation.tested, metrics=metrics, attempts=attempts)
+        kept = replace(
+            known.verdict,
+            tested=view.situation.tested,
+            metrics=metrics,
+            attempts=attempts,
+            conditions=judgement.conditions,
+        )
         return replace(known, verdict=kept)
     verdict = Verdict(
         outcome=judgement.outcome,
@@ -197,6 +211,7 @@ def _entry(view: View, decision: Decision, known: Entry | None, version: ModelVe
         attempts=attempts,
         metrics=metrics,
         comparisons=judgement.comparisons,
+        conditions=judgement.conditions,
     )
     if known:
         return Entry(known.number, known.version, verdict)

@@ -16,7 +16,7 @@ from gitdata import durable
 from gitdata.canonical import digest, readable_json
 from gitdata.commands.records import Record
 from gitdata.data.chain import Chain
-from gitdata.data.choice import Decision, Situation, decide, tainted_of, unseen_of
+from gitdata.data.choice import Decision, Situation, decide, suspects_of, tainted_of, unseen_of
 from gitdata.data.ledger import Ledger
 from gitdata.errors import GitdataError, Mendable, as_gitdata_error
 from gitdata.repo import Repo
@@ -204,6 +204,7 @@ def _pending(repo: Repo, model: str, snapshot: Snapshot, others: Ledgers) -> Rec
             "champion": champion.stem if champion else None,
             "dataset": wanted.dataset,
             "reason": decision.reason,
+            "suspects": [str(suspect["name"]) for suspect in suspects_of(situation)],
             "tainted": labels(chain, tainted_of(situation)),
             "unseen": labels(chain, unseen_of(situation)),
         },

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 from gitdata.commands.check import require_fit, require_rows, say_far, say_outside
@@ -18,6 +19,7 @@ from gitdata.commands.recording import Fresh, describe, record_fall_back, record
 from gitdata.commands.records import Record, Say, silent
 from gitdata.commands.rowsource import HOLDOUT, AnyColumns, RowSource, select
 from gitdata.commands.situation import declared, default_revision, sentence
+from gitdata.commands.suspects import name_suspects
 from gitdata.commands.task import Task, View
 from gitdata.commands.transfer import open_remote
 from gitdata.commands.trial import waiting_trial
@@ -75,7 +77,8 @@ def train(repo: Repo, model: str, options: Options, say: Say = silent, tell: Tel
         version, files = _store(task, view, decision, outcome)
         record = record_version(task, view, decision, judge, Fresh(version, outcome.package, files, trial))
     forget(repo, model)
-    return record
+    rows_of = partial(_training_data, task, strict=record.fields.get("method") == "finetune")
+    return name_suspects(task, judge, lent, record, rows_of)
 
 
 # --- preparing -----------------------------------------------------------------------------------------------

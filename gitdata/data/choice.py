@@ -8,13 +8,16 @@ doubled and reordered wake-ups therefore change nothing.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
 
 from gitdata.data.ledger import Entry, Ledger, Outcome, attempt_key
 
 _NOT_RESTORED = frozenset({"refused", "rejected", "rolled back"})
 SETTLED_BY_A_PERSON = frozenset({"rejected", "rolled back"})
+
+OVERALL = ("champion", "anchor")  # whom a candidate is compared with on all test rows; all else are parts of them
+SEEN = "seen"  # the part of them that is of what the champion had seen
 
 Action = Literal["nothing", "train", "gate", "measure", "fall back"]
 Comparison = Literal["accepted", "refused", "undecided"]
@@ -216,6 +219,8 @@ def still_holds(situation: Situation, parent: str | None, seen: Iterable[str]) -
 def settle(
     comparisons: Mapping[str, Comparison],
     *,
+    parts: Iterable[Comparison] = (),
+    conditions: Iterable[bool | None] = (),
     may_move_champion: bool,
     has_test_rows: bool,
     within_tolerance: bool,
@@ -224,19 +229,83 @@ def settle(
 ) -> tuple[Outcome, bool]:
     """(verdict, whether the candidate becomes champion) from the comparisons with baseline and anchor.
 
-    `within_tolerance`: every point estimate is within the tolerance. The worse comparison counts.
+    `within_tolerance`: every point estimate is within the tolerance. The worse comparison counts; of `parts` of the
+    test rows only what is refused does. `conditions`: whether each is met, None where no test row says: it waits.
     """
-    outcomes = set(comparisons.values())
-    worst: Outcome = "accepted"
-    if "refused" in outcomes:
-        worst = "refused"
-    elif "undecided" in outcomes:
-        worst = "undecided"
+    conditions = tuple(conditions)
     if not may_move_champion:
         return "experiment", False
     if not has_test_rows:
         return "waiting", False
-    passes = worst == "accepted" or (worst == "undecided" and undecided == "accept" and within_tolerance)
-    if passes and confirm:
+    outcomes = set(comparisons.values())
+    if "refused" in outcomes or "refused" in tuple(parts) or False in conditions:
+        return "refused", False
+    worst: Outcome = "undecided" if "undecided" in outcomes else "accepted"
+    passes = worst == "accepted" or (undecided == "accept" and within_tolerance)
+    if passes and (confirm or None in conditions):
         return "waiting", False
     return worst, passes
+
+
+# --- what spoils a candidate ---------------------------------------------------------------------------------
+
+REFUSALS = 2  # in a row, after which it is looked for
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveOut:
+    """Training without one pending extension: the situation then, what is restored, and what that trains on."""
+
+    extension: str
+    situation: Situation
+    restored: str | None
+    unseen: frozenset[str]
+
+
+def leave_outs(situation: Situation, candidate: str) -> tuple[LeaveOut, ...]:
+    """What to train, after two refusals in a row of which `candidate` is the last, to find what spoils it.
+
+    Nothing where fewer than two extensions with train rows are pending: it is plain then what a candidate suffers from.
+    """
+    refused = refused_in_a_row(situation)
+    if len(refused) < REFUSALS or refused[0].id != candidate or not situation.may_move_champion:
+        return ()
+    pending = situation.trainable - situation.borrowed - situation.ledger.seen(baseline_of(situation))
+    return tuple(_without(situation, id) for id in sorted(pending)) if len(pending) > 1 else ()
+
+
+def refused_in_a_row(situation: Situation) -> tuple[Entry, ...]:
+    """The latest attempts, youngest first, as far as all were refused beside today's baseline, as is declared now.
+
+    Experiments, and versions that a person settled, are no attempts.
+    """
+    baseline, refused = baseline_of(situation), []
+    for entry in situation.ledger.youngest_first:
+        if entry.verdict.outcome == "experiment" or entry.verdict.outcome in SETTLED_BY_A_PERSON:
+            continue
+        if entry.verdict.outcome != "refused" or entry.version.declaration != situation.declaration:
+            break
+        if baseline is None or not _was_beside(entry, situation.ledger.entries[baseline]):
+            break
+        refused.append(entry)
+    return tuple(refused)
+
+
+def suspects_of(situation: Situation) -> tuple[Mapping[str, Any], ...]:
+    """What was found to spoil the last attempt, as far as it is still pending."""
+    refused, pending = refused_in_a_row(situation), unseen_of(situation)
+    suspects = refused[0].verdict.suspects if refused else ()
+    return tuple(suspect for suspect in suspects if suspect["extension"] in pending)
+
+
+def _was_beside(entry: Entry, baseline: Entry) -> bool:
+    return any(
+        found["against"] == "champion" and found["version"] == baseline.stem for found in entry.verdict.comparisons
+    )
+
+
+def _without(situation: Situation, id: str) -> LeaveOut:
+    other = replace(situation, live=situation.live - {id})
+    restored = version_to_restore(other)
+    seen = other.ledger.seen(restored.id) if restored else frozenset()
+    return LeaveOut(id, other, restored.id if restored else None, other.trainable - seen)

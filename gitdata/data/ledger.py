@@ -29,6 +29,7 @@ class Verdict:
 
     `promoted` is true once the version has been champion. `tested` is the digest of the test rows that its
     `metrics` and `comparisons` rest on, None where there were none. `attempts` are the keys settled by it.
+    `conditions`: those declared, with what was measured. `suspects`: the extensions without which it would have passed.
     """
 
     outcome: Outcome
@@ -39,6 +40,8 @@ class Verdict:
     attempts: tuple[str, ...] = ()
     metrics: Mapping[str, Any] = field(default_factory=dict)
     comparisons: tuple[Mapping[str, Any], ...] = ()
+    conditions: tuple[Mapping[str, Any], ...] = ()
+    suspects: tuple[Mapping[str, Any], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,8 +126,10 @@ def attempt_key(live: Iterable[str], declaration: str, baseline: str | None, may
 
 def encode_verdict(verdict: Verdict) -> bytes:
     """The file `<n>-<id8>.verdict`."""
+    sometimes = {"conditions": verdict.conditions, "suspects": verdict.suspects}
     return readable_json(
         {
+            **{name: [dict(value) for value in values] for name, values in sometimes.items() if values},
             "attempts": sorted(verdict.attempts),
             "comparisons": [dict(comparison) for comparison in verdict.comparisons],
             "format": FORMAT,
@@ -157,7 +162,9 @@ def decode_verdict(content: bytes) -> Verdict:
             tested=None if record["tested"] is None else str(record["tested"]),
             attempts=attempts,
             metrics=_numbers(record["metrics"]),
-            comparisons=tuple(_comparison(comparison) for comparison in record["comparisons"]),
+            comparisons=tuple(_of_kinds(comparison, _COMPARED) for comparison in record["comparisons"]),
+            conditions=tuple(_of_kinds(condition, _REQUIRED) for condition in record.get("conditions", ())),
+            suspects=tuple(_of_kinds(suspect, _SUSPECTED) for suspect in record.get("suspects", ())),
         )
     except LedgerError:
         raise
@@ -177,11 +184,24 @@ _COMPARED: Mapping[str, type | tuple[type, ...]] = {
 }
 
 
-def _comparison(value: Any) -> dict[str, Any]:
-    """What the gate wrote of one comparison."""
-    for name, kind in _COMPARED.items():
+_REQUIRED: Mapping[str, type | tuple[type, ...]] = {
+    "condition": str,
+    "value": (int, float, type(None)),
+}
+_SUSPECTED: Mapping[str, type | tuple[type, ...]] = {
+    "extension": str,
+    "name": str,
+    "ratio": (int, float),
+    "ratio_with": (int, float),
+    "rows": int,
+}
+
+
+def _of_kinds(value: Any, kinds: Mapping[str, type | tuple[type, ...]]) -> dict[str, Any]:
+    """What the gate wrote of one comparison, condition or suspect."""
+    for name, kind in kinds.items():
         if not isinstance(value[name], kind) or isinstance(value[name], bool):
-            raise LedgerError(f"'{name}' of a comparison is malformed")
+            raise LedgerError(f"'{name}' in it is malformed")
     return dict(value)
 
 

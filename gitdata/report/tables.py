@@ -9,7 +9,9 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from gitdata.commands.reasons import deciding, detectable
 from gitdata.commands.records import Record
+from gitdata.data.choice import OVERALL
 
 
 def print_table(headings: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[int] = ()) -> None:
@@ -104,6 +106,7 @@ def _model(record: Record) -> list[str]:
         return [f"model {record.id}: {record['error']}"]
     champion = f"champion {record['champion']}" if record["champion"] else "no champion"
     lines = [f"model {record.id}: {champion}, {pending_text(record)}"]
+    lines += [f"  {line}" for line in suspect_lines(record["suspects"])]
     if not record["ledger_known"]:
         lines.append("  the ledger was never fetched here (gitdata fetch)")
     return lines
@@ -121,6 +124,11 @@ def pending_text(record: Record) -> str:
     else:
         parts.append(f"to do: {record['action']} ({record['reason']})")
     return "; ".join(parts)
+
+
+def suspect_lines(names: Sequence[str]) -> list[str]:
+    """What was found to spoil a candidate, and what to do about it."""
+    return [f"{name} spoils the rest: gitdata retract {name} --reason …" for name in names]
 
 
 def some(names: Sequence[str], most: int = 12) -> str:
@@ -146,12 +154,15 @@ def model_rows(records: Sequence[Record]) -> list[list[str]]:
 
 
 def _why(record: Record) -> str:
-    """The worst comparison in a few words; the ledger's model card has the whole sentence."""
-    if record["who"] != "gitdata" or not record["comparisons"]:
-        return one_line(record["reason"])
-    worst = max(record["comparisons"], key=lambda comparison: comparison["ratio"])
-    bounds = f"{worst['lower']:.2f}–{worst['upper']:.2f}"
-    return f"{worst['ratio']:.3f} × {worst['version'].partition('-')[0]} ({bounds})"
+    """The comparison that decided, in a few words; the ledger's model card has the whole sentence."""
+    missed = any(condition["met"] is False for condition in record["conditions"])
+    suspects = "".join(f"; without {suspect['name']} within the tolerance" for suspect in record["suspects"])
+    if record["who"] != "gitdata" or missed or not record["comparisons"]:
+        return one_line(record["reason"]) + suspects
+    worst = deciding(record["comparisons"], record["verdict"])
+    where = "" if worst["against"] in OVERALL else f" on {worst['against']}"
+    bounds = f"{worst['lower']:.2f}–{worst['upper']:.2f}, detectable {detectable(worst)}"
+    return f"{worst['ratio']:.3f} × {worst['version'].partition('-')[0]}{where} ({bounds}){suspects}"
 
 
 def training_lines(record: Record) -> list[str]:
@@ -167,6 +178,7 @@ def training_lines(record: Record) -> list[str]:
     beside = "".join(f"; union would take {steps}" for steps in united) if record["method"] != "union" else ""
     lines = [f"{record['model']} {record['version']}: {record['method']} ({tried}{beside})"]
     became = "; it is the champion" if record["champion"] else ""
+    lines += suspect_lines([suspect["name"] for suspect in record["suspects"]])
     return [*lines, f"{record['model']} {record['version']} {record['verdict']}: {one_line(record['reason'])}{became}"]
 
 
@@ -268,7 +280,12 @@ def comparison_lines(record: Record) -> list[str]:
     ]
     others = dict(_metrics_shown(record["metrics_of_other"]))
     own = _metrics_shown(record["metrics"])
-    return lines + [f"  {name}: {number(value)} against {number(others.get(name))}" for name, value in own]
+    lines += [f"  {name}: {number(value)} against {number(others.get(name))}" for name, value in own]
+    return lines + [
+        f"  test rows of {part['extension']} ({part['rows']}): {number(part['loss'])} against "
+        f"{number(part['loss_of_other'])}"
+        for part in record["by_extension"]
+    ]
 
 
 def _test_rows(record: Record) -> str:
@@ -286,7 +303,8 @@ def flat(prefix: str, value: Any) -> list[tuple[str, Any]]:
 def _metrics_shown(metrics: Mapping[str, Any]) -> list[tuple[str, Any]]:
     """Metrics by name; of a slice those over all outputs: the others are for `--json`."""
     slices = {label: {"rows": found["rows"], **found["overall"]} for label, found in metrics.get("slices", {}).items()}
-    return flat("", {key: value for key, value in metrics.items() if key != "slices"}) + flat("", slices)
+    plain = {key: value for key, value in metrics.items() if key not in ("slices", "extensions")}
+    return flat("", plain) + flat("", slices)
 
 
 def main_metric(metrics: Mapping[str, Any]) -> float | None:

@@ -184,6 +184,20 @@ class Declaration(Table):
             )
         return self
 
+    @model_validator(mode="after")
+    def _conditions_fit(self) -> Declaration:
+        for condition in self.deployment.required:
+            if condition.output is not None and condition.output not in self.data.outputs:
+                near = mistakes.nearest(condition.output, self.data.outputs)
+                raise ValueError(
+                    f"deployment.conditions: '{condition.text}' is of '{condition.output}', which is no output{near}"
+                )
+            kind = Metric.called(condition.metric).kind
+            if kind not in (self.kinds if condition.output is None else {_sort(self.kind_of(condition.output))}):
+                of = f"'{condition.output}' is not" if condition.output else "no output is"
+                raise ValueError(f"deployment.conditions: '{condition.text}' has a metric of {kind}, and {of}")
+        return self
+
     def kind_of(self, output: str) -> Kind:
         """What an output is: numbers, classes, or one of two classes."""
         return self.training.loss_of(output).kind
@@ -191,7 +205,7 @@ class Declaration(Table):
     @property
     def kinds(self) -> frozenset[str]:
         """What the outputs are; one of two classes is of classes."""
-        return frozenset("numbers" if self.kind_of(o) == "numbers" else "classes" for o in self.data.outputs)
+        return frozenset(_sort(self.kind_of(output)) for output in self.data.outputs)
 
     @property
     def metric(self) -> str:
@@ -218,6 +232,11 @@ class Declaration(Table):
         retraining |= {} if methods == FIRST_LADDER else {"method": methods}
         tables |= {"retraining": retraining} if retraining else {}
         return digest(tables | {"network": self.network.written()})
+
+
+def _sort(kind: Kind) -> str:
+    """Of which sort the metrics of an output are: one of two classes is of classes."""
+    return "numbers" if kind == "numbers" else "classes"
 
 
 def parse(text: str, name: str) -> Declaration:

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -20,7 +19,7 @@ from gitdata.errors import Mendable
 from gitdata.training.declaration import Declaration
 from gitdata.training.package import Package, raw_outputs
 from gitdata.training.preprocessing import Binary, Categorical, Numeric, transformed
-from gitdata.training.settings import Metric
+from gitdata.training.settings import ANY_OTHER, Metric, labels_between
 
 Columns = Mapping[str, NDArray[Any]]
 Numbers = NDArray[np.float64]
@@ -61,13 +60,17 @@ def measure(package: Package, columns: Columns, declaration: Declaration) -> dic
 
     A metric that nothing can be said of, as the area under a curve of one class, is None.
     """
-    found = answers(package, columns, declaration)
-    result = _report(found, declaration)
-    slices = {
-        label: {"rows": int(rows.sum()), **_report({name: a.of(rows) for name, a in found.items()}, declaration)}
-        for label, rows in _slices(declaration, columns)
+    return measured(answers(package, columns, declaration), columns, declaration)
+
+
+def measured(found: Answers, columns: Columns, declaration: Declaration) -> dict[str, Any]:
+    """`measure` of what a version made of rows."""
+    result = report(found, declaration)
+    by_slice = {
+        label: {"rows": int(rows.sum()), **report(of_part(found, rows), declaration)}
+        for label, rows in slices(declaration, columns)
     }
-    return result | ({"slices": slices} if slices else {})
+    return result | ({"slices": by_slice} if by_slice else {})
 
 
 def answers(package: Package, columns: Columns, declaration: Declaration) -> Answers:
@@ -81,6 +84,11 @@ def answers(package: Package, columns: Columns, declaration: Declaration) -> Ans
         else:
             found[field.name] = _class_answer(field, values, columns, declaration)
     return found
+
+
+def of_part(found: Answers, rows: NDArray[np.bool_]) -> Answers:
+    """What a version made of some of the rows."""
+    return {name: answer.of(rows) for name, answer in found.items()}
 
 
 def _number_answer(field: Numeric, values: Numbers, columns: Columns, declaration: Declaration) -> NumberAnswer:
@@ -107,7 +115,8 @@ def _class_answer(field: Categorical, values: Numbers, columns: Columns, declara
 # --- reporting -----------------------------------------------------------------------------------------------
 
 
-def _report(found: Answers, declaration: Declaration) -> dict[str, Any]:
+def report(found: Answers, declaration: Declaration) -> dict[str, Any]:
+    """The declared metrics of what a version made of rows, without slices."""
     numbers = {name: answer for name, answer in found.items() if isinstance(answer, NumberAnswer)}
     classes = {name: answer for name, answer in found.items() if isinstance(answer, ClassAnswer)}
     wanted = declared_metrics(declaration)
@@ -129,8 +138,13 @@ def _report(found: Answers, declaration: Declaration) -> dict[str, Any]:
 
 
 def declared_metrics(declaration: Declaration) -> tuple[Metric, ...]:
-    """The metrics that go with the outputs: of classes always accuracy and cross-entropy, of numbers at least one."""
-    found = dict.fromkeys(metric for metric in declaration.training.metrics if metric.kind in declaration.kinds)
+    """The metrics that go with the outputs: of classes always accuracy and cross-entropy, of numbers at least one.
+
+    Those that conditions are declared of are among them.
+    """
+    conditions = [Metric.called(condition.metric) for condition in declaration.deployment.required]
+    wanted = (*declaration.training.metrics, *conditions)
+    found = dict.fromkeys(metric for metric in wanted if metric.kind in declaration.kinds)
     if "numbers" in declaration.kinds and not any(metric.kind == "numbers" for metric in found):
         found[Metric(name="mae")] = None
     if "classes" in declaration.kinds:
@@ -257,7 +271,7 @@ def require_slices(declaration: Declaration, columns: Columns) -> None:
             raise Mendable(f"Field '{field}' is text.", f'Declare slices = {{ {field} = "categories" }}.')
 
 
-def _slices(declaration: Declaration, columns: Columns) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+def slices(declaration: Declaration, columns: Columns) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Every slice that has rows: what it is called, and which they are."""
     require_slices(declaration, columns)
     for field, bounds in declaration.deployment.slices.items():
@@ -270,14 +284,11 @@ def _by_category(values: NDArray[Any]) -> Iterator[tuple[str, NDArray[np.bool_]]
     names = np.array([str(value) for value in values.tolist()], object)
     common = sorted(name for name, _ in Counter(sorted(names)).most_common(MOST_SLICES))
     yield from ((f"= {name}", names == name) for name in common)
-    yield "= any other", ~np.isin(names, np.array(common, object))
+    yield f"= {ANY_OTHER}", ~np.isin(names, np.array(common, object))
 
 
 def _by_bounds(values: NDArray[Any], bounds: Numbers) -> Iterator[tuple[str, NDArray[np.bool_]]]:
     """Below the first bound, from each to the next, and from the last on."""
     places = np.searchsorted(bounds, np.asarray(values, np.float64), side="right")
-    texts = [f"{bound:g}" for bound in bounds]
-    yield f"< {texts[0]}", places == 0
-    for place, (low, high) in enumerate(pairwise(texts), 1):
-        yield f"from {low} to {high}", places == place
-    yield f"≥ {texts[-1]}", places == len(bounds)
+    for place, label in enumerate(labels_between(bounds.tolist())):
+        yield label, places == place

@@ -7,14 +7,19 @@ from collections.abc import Collection, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
+from gitdata.training.conditions import EXAMPLES
+
 # By the name of a key, before what its type says.
 _WANTED = {
     "branch": "the name of a branch is wanted",
     "class_weights": '"balanced" or a table of numbers from 0 is wanted, as in { rare = 5.0 }',
+    "conditions": f"a list of conditions is wanted, as in [{EXAMPLES}]",
     "dataset": 'a dataset or a version of it is wanted, as in "lattice" or "lattice@1.2.0"',
     "dense": 'a number of units up to 65536, or "outputs", is wanted',
+    "forgetting": "a number from 0 is wanted, or false",
     "model": 'a version is wanted, as in "lattice@3"',
     "python": 'a file and a class of it are wanted, as in "blocks.py:Encoder"',
+    "slice_tolerance": "a number from 0 is wanted, or false",
     "slices": '"categories" or bounds are wanted, as in [0.5, 1.0]',
     "warmup": "steps or a share of the run are wanted, as in 100 or 0.1",
 }

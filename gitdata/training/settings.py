@@ -7,7 +7,8 @@ its default is left out where a table is written, so that options of later versi
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import (
@@ -16,10 +17,15 @@ from pydantic import (
     Discriminator,
     Field,
     Tag,
+    ValidationInfo,
     field_validator,
     model_serializer,
     model_validator,
 )
+
+from gitdata.training import mistakes
+from gitdata.training.conditions import Condition
+from gitdata.training.conditions import read as read_condition
 
 Kind = Literal["numbers", "classes", "binary"]
 
@@ -27,6 +33,7 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Epochs = Annotated[int, Field(gt=0, le=1_000_000)]
 Steps = Annotated[int, Field(gt=0)]
+Margin = Annotated[float, Field(ge=0)] | Literal[False]
 
 
 _NO_BRANCH = re.compile(  # as `git check-ref-format --branch` has it
@@ -242,6 +249,17 @@ class Metric(Named):
         """How a report calls it."""
         return f"top_{self.k}" if self.name == "top_k" else self.name
 
+    @classmethod
+    def called(cls, label: str) -> Metric:
+        """The metric that a report calls so. Raises ValueError with what may be meant."""
+        top = re.fullmatch(r"top_([1-9]\d{0,8})", label)
+        if top:
+            return cls(name="top_k", k=int(top[1]))
+        labels = [name if name != "top_k" else f"top_{cls().k}" for name in cls.OPTIONS]
+        if label not in labels:
+            raise ValueError(f"there is no metric '{label}'{mistakes.nearest(label, labels)}")
+        return cls(name=label)  # type: ignore[arg-type]
+
     @model_serializer
     def written(self) -> Any:
         return {"name": self.name} | more if (more := self.differing()) else self.name
@@ -379,15 +397,40 @@ class Retraining(Table):
 class Deployment(Table):
     """[deployment]: where the champion moves, on whose word, what counts as no worse, and what is looked at apart.
 
-    `slices`: fields by whose categories, or between whose bounds, metrics are reported too.
+    `slices`: fields by whose categories, or between whose bounds, metrics are reported too. `forgetting` and
+    `slice_tolerance`: how much worse a version may be on the rows of what the champion had seen, and on a slice; False:
+    that is not looked at. `conditions`: what it must reach whatever the champion does.
     """
 
     branch: Annotated[str, Field(min_length=1)] = "main"
     policy: Literal["automatic", "confirm"] = "automatic"
     metric: Literal["mae", "mse", "rmse", "accuracy", "cross_entropy"] = "mae"
+    mode: Literal["non-inferiority", "superiority"] = "non-inferiority"
     tolerance: Annotated[float, Field(ge=0)] = 0.02
     undecided: Literal["accept", "hold"] = "accept"
     slices: dict[str, Literal["categories"] | tuple[float, ...]] = {}
+    forgetting: Margin = 0.05
+    slice_tolerance: Margin = 0.05
+    conditions: tuple[str, ...] = ()
+
+    @property
+    def required(self) -> tuple[Condition, ...]:
+        """The conditions, read."""
+        return tuple(read_condition(text) for text in self.conditions)
+
+    @field_validator("conditions", mode="before")
+    @classmethod
+    def _as_tuple(cls, value: Any) -> Any:
+        return tuple(value) if isinstance(value, list) else value
+
+    @field_validator("conditions")
+    @classmethod
+    def _conditions_are_clear(cls, texts: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
+        for condition in map(read_condition, texts):
+            Metric.called(condition.metric)
+            if condition.slice is not None and "slices" in info.data:
+                _require_slice(condition.slice, info.data["slices"])
+        return texts
 
     @field_validator("slices", mode="before")
     @classmethod
@@ -409,3 +452,24 @@ class Deployment(Table):
             if isinstance(bounds, tuple) and (not bounds or list(bounds) != sorted(set(bounds))):
                 raise ValueError(f"the bounds of the slices by '{field}' are no rising numbers")
         return self
+
+
+ANY_OTHER = "any other"  # category of a slice of what is rare
+
+
+def labels_between(bounds: Sequence[float]) -> list[str]:
+    """What slices are called, from below the first bound to above the last one."""
+    texts = [f"{bound:g}" for bound in bounds]
+    return [f"< {texts[0]}", *(f"from {low} to {high}" for low, high in pairwise(texts)), f"≥ {texts[-1]}"]
+
+
+def _require_slice(label: str, slices: Mapping[str, Any]) -> None:
+    """Raises ValueError where no declared slice is called so; which categories there are is not known here."""
+    if any(bounds == "categories" and label.startswith(f"{field} = ") for field, bounds in slices.items()):
+        return
+    known = [f"{field} {text}" for field, own in slices.items() if own != "categories" for text in labels_between(own)]
+    examples = known + [f"{field} = …" for field, bounds in slices.items() if bounds == "categories"]
+    if label not in known:
+        meant = mistakes.nearest(label, examples)
+        there_are = f"; there are {', '.join(examples)}" if examples else "; declare slices"
+        raise ValueError(f"no slice is called '{label}'{meant or there_are}")

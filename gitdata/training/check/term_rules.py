@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterator
 
 from gitdata.training.check.findings import Finding, Subject, error, nearest, warning
-from gitdata.training.settings import Loss
+from gitdata.training.settings import ANY_OTHER, Loss
 
 _SHOWN = 20  # classes or fields that a remedy names
 
@@ -61,8 +61,22 @@ def slices(subject: Subject) -> Iterator[Finding]:
             yield error("slices", text, f'Declare slices = {{ {name} = "categories" }}.', name)
 
 
+def conditions(subject: Subject) -> Iterator[Finding]:
+    """A condition on a category of which there is no test row can never be told."""
+    for condition in subject.declaration.deployment.required:
+        name, _, category = (condition.slice or "").partition(" = ")
+        facts = subject.tests.get(name) or subject.fields.get(name)
+        counts = facts.measured.counts if facts is not None and facts.measured is not None else None
+        if not category or counts is None or category == ANY_OTHER:
+            continue
+        known = tuple(str(value) for value in counts)
+        if category not in known:
+            text = f"the condition '{condition.text}' is on '{name}' {category}, of which there is no row"
+            yield warning("conditions", text, nearest(category, known, f"There are {_some(known)}."), name)
+
+
 def _some(names: tuple[str, ...]) -> str:
     return ", ".join(names[:_SHOWN]) + ", …" * (len(names) > _SHOWN)
 
 
-RULES = (class_terms, metrics, slices)
+RULES = (class_terms, metrics, slices, conditions)

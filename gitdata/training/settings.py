@@ -13,6 +13,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self, get_args
 
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Discriminator,
     Field,
@@ -36,7 +37,10 @@ Positive = Annotated[float, Field(gt=0)]
 Share = Annotated[float, Field(ge=0, lt=1)]
 Epochs = Annotated[int, Field(gt=0, le=1_000_000)]
 Steps = Annotated[int, Field(gt=0)]
-Margin = Annotated[float, Field(ge=0)] | Literal[False]
+Margin = Annotated[  # 0 is a number, though Python says that it equals False
+    Annotated[float, Field(ge=0)] | Literal[False],
+    BeforeValidator(lambda value: float(value) if type(value) is int else value),
+]
 
 
 _NO_BRANCH = re.compile(  # as `git check-ref-format --branch` has it

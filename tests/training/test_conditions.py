@@ -51,7 +51,7 @@ def test_conditions_are_read_and_change_no_digest(declare: Callable[..., Declara
     [
         ("r2 > 0.9", "'r2 > 0.9' is no condition; wanted are ones as \"r2 >= 0.9\""),
         ("good", "'good' is no condition"),
-        ("mea <= 0.1", "there is no metric 'mea'; is 'mae' meant?"),
+        ("mea <= 0.1", "there is no metric 'mea'; is 'mse' meant?"),
         ("top_0 >= 0.1", "there is no metric 'top_0'"),
         ("mae of W_mxa <= 0.1", "is of 'W_mxa', which is no output; is 'W_max' meant?"),
         ("accuracy >= 0.9", "has a metric of classes, and no output is"),
@@ -72,7 +72,7 @@ def test_a_condition_that_means_nothing_is_refused(
     ("line", "message"),
     [
         ("forgetting = true", "'deployment.forgetting' is true; a number from 0 is wanted, or false"),
-        ("slice_tolerance = -1", "'deployment.slice_tolerance' is -1; a number from 0 is wanted, or false"),
+        ("slice_tolerance = -1.0", "'deployment.slice_tolerance' is -1.0; a number from 0 is wanted, or false"),
         ('conditions = "r2 >= 0.9"', "'deployment.conditions' is 'r2 >= 0.9'; a list of conditions is wanted"),
         ('mode = "superior"', "it must be one of non-inferiority, superiority; is 'superiority' meant?"),
     ],
@@ -85,8 +85,11 @@ def test_other_settings_of_the_gate_say_what_is_wanted(
     assert message in caught.value.message
 
 
-def test_parts_may_be_left_alone_and_zero_is_a_tolerance(declare: Callable[..., Declaration]) -> None:
-    found = declare(**{"tolerance = 0.02": "tolerance = 0.02\nforgetting = 0\nslice_tolerance = false"}).deployment
+@pytest.mark.parametrize("zero", ["0", "0.0"])
+def test_parts_may_be_left_alone_and_zero_is_a_tolerance(declare: Callable[..., Declaration], zero: str) -> None:
+    found = declare(
+        **{"tolerance = 0.02": f"tolerance = 0.02\nforgetting = {zero}\nslice_tolerance = false"}
+    ).deployment
     assert found.forgetting is not False
     assert found.forgetting == 0
     assert found.slice_tolerance is False

@@ -77,8 +77,7 @@ def train(repo: Repo, model: str, options: Options, say: Say = silent, tell: Tel
         version, files = _store(task, view, decision, outcome)
         record = record_version(task, view, decision, judge, Fresh(version, outcome.package, files, trial))
     forget(repo, model)
-    rows_of = partial(_training_data, task, strict=record.fields.get("method") == "finetune")
-    return name_suspects(task, judge, lent, record, rows_of)
+    return name_suspects(task, judge, lent, record, partial(_rows_of, task, judge, str(record.fields.get("method"))))
 
 
 # --- preparing -----------------------------------------------------------------------------------------------
@@ -124,6 +123,14 @@ def _climb(
         say_outside(task, restored.preprocessing, data.unseen())
     looking_on = watch(task, decision, view.situation.live, tell)
     return climb(task.declaration, data, restored, champion, methods, task.say, looking_on, lent)
+
+
+def _rows_of(task: Task, judge: Judge, method: str, view: View, decision: Decision) -> TrainingData:
+    """The rows of a training by one method."""
+    from gitdata.training.declaration import methods_named
+
+    restored = judge.package(view.situation.ledger.entries[decision.restored]) if decision.restored else None
+    return training_data(task, view, decision, methods_named([method], task.declaration.retraining), restored)
 
 
 def training_data(

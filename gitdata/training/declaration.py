@@ -23,16 +23,14 @@ from gitdata.training.architecture.layers import Layer
 from gitdata.training.architecture.notation import Block
 from gitdata.training.architecture.plan import Plan
 from gitdata.training.places import place
+from gitdata.training.retraining import METHODS, Method, Retraining
 from gitdata.training.settings import (
-    METHODS,
     Deployment,
     EarlyStopping,
     Kind,
     Loss,
-    Method,
     Metric,
     Optimizer,
-    Retraining,
     Schedule,
     Table,
     Training,

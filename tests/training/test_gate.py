@@ -19,22 +19,77 @@ from gitdata.training.package import Package, predict
 Columns = dict[str, np.ndarray]
 
 
-def accepted_share(rows: int, ratio: float, trials: int = 300) -> float:
-    """How often a candidate whose true loss is `ratio` × the baseline's is accepted at a tolerance of 2 %."""
+Pair = Callable[[np.random.Generator, int], tuple[np.ndarray, np.ndarray]]
+
+
+def paired(generator: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that are hard for one side are hard for the other."""
+    shared = generator.gamma(2.0, 1.0, rows)
+    return shared * generator.gamma(20.0, 1 / 20, rows), shared * generator.gamma(20.0, 1 / 20, rows)
+
+
+def heavy_tailed(generator: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """|t3|, unrelated."""
+    candidate, baseline = np.abs(generator.standard_t(3, (2, rows)))
+    return candidate, baseline
+
+
+def lognormal(generator: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    shared = np.exp(generator.normal(size=rows))
+    return shared * np.exp(0.3 * generator.normal(size=rows)), shared * np.exp(0.3 * generator.normal(size=rows))
+
+
+def skewed(generator: np.random.Generator, rows: int) -> tuple[np.ndarray, np.ndarray]:
+    """The candidate fails badly on one row in five: differences lean to the right."""
+    shared = generator.gamma(2.0, 1.0, rows)
+    fails = generator.random(rows) < 0.2
+    return shared * np.where(fails, 3.0, 1.0) / 1.4, shared * generator.gamma(20.0, 1 / 20, rows)
+
+
+def accepted_share(rows: int, ratio: float, trials: int = 300, pair: Pair = paired, tolerance: float = 0.02) -> float:
+    """How often a candidate whose true loss is `ratio` × the baseline's is accepted."""
     generator = np.random.default_rng(rows)
     accepted = 0
     for trial in range(trials):
-        shared = generator.gamma(2.0, 1.0, rows)
-        baseline = shared * generator.gamma(20.0, 1 / 20, rows)
-        candidate = ratio * shared * generator.gamma(20.0, 1 / 20, rows)
-        accepted += gate.compare(candidate, baseline, 0.02, seed=trial, resamples=500).verdict == "accepted"
+        candidate, baseline = pair(generator, rows)
+        found = gate.compare(ratio * candidate, baseline, tolerance, seed=trial, resamples=200)
+        accepted += found.verdict == "accepted"
     return accepted / trials
 
 
+@pytest.mark.parametrize("pair", [paired, heavy_tailed, lognormal, skewed])
 @pytest.mark.parametrize("rows", [50, 200, 1000])
-def test_exactly_at_the_margin_few_are_accepted(rows: int) -> None:
-    """The nominal level is 5 %; 300 trials put its 99.9 % bound at 9.5 %."""
-    assert accepted_share(rows, 1.02) <= 0.095
+def test_exactly_at_the_margin_few_are_accepted(rows: int, pair: Pair) -> None:
+    """The level is 5 %, up to what that many trials say. With `undecided = "hold"` no other candidate passes."""
+    trials = 60 if rows == 1000 else 300
+    assert accepted_share(rows, 1.02, trials, pair) <= stats.binom.ppf(0.999, trials, 0.05) / trials
+
+
+def test_equally_good_is_not_superior() -> None:
+    generator = np.random.default_rng(5)
+    found = [gate.compare(*paired(generator, 200), 0.0, superiority=True, resamples=300) for _ in range(200)]
+    assert np.mean([one.verdict == "accepted" for one in found]) <= 0.11
+    losses = generator.gamma(2.0, 1.0, 50)
+    assert gate.compare(losses, losses, 0.0, superiority=True).verdict == "refused"
+    assert gate.compare(0.8 * losses, losses, 0.0, superiority=True).verdict == "accepted"
+    assert gate.compare(np.ones(1), np.ones(1), 0.0, superiority=True).verdict == "undecided"
+
+
+def test_many_parts_refuse_no_more_often_than_one_would() -> None:
+    """Six parts exactly at the margin, and one among them that is clearly worse (Holm 1979)."""
+    generator, wrongly = np.random.default_rng(6), 0
+    for trial in range(30):
+        parts = []
+        for _ in range(6):
+            candidate, baseline = paired(generator, 60)
+            parts.append(gate.Part(1.05 * candidate, baseline, 0.05))
+        wrongly += any(found.verdict == "refused" for found in gate.compare_parts(parts, seed=trial))
+    assert wrongly <= stats.binom.ppf(0.999, 30, 0.05)
+    worse = gate.Part(2.0 * baseline, baseline, 0.05)
+    found = gate.compare_parts([*parts, worse, gate.Part(np.ones(1), np.ones(1), 0.05)])
+    assert [one.verdict == "refused" for one in found] == [False] * 6 + [True, False]
+    assert found[6].confidence == pytest.approx(1 - 0.05 / 8)
+    assert gate.compare_parts([]) == []
 
 
 def test_a_clearly_better_candidate_is_accepted_and_a_clearly_worse_one_refused() -> None:
@@ -79,12 +134,8 @@ def test_few_rows_leave_it_undecided_and_say_what_could_have_been_seen() -> None
 
 @pytest.mark.parametrize("rows", [10, 40])
 def test_heavy_tails_and_few_rows_do_not_make_it_liberal(rows: int) -> None:
-    """|t3| losses exactly at the margin: 400 trials at a level of 5 % give at most 8.5 % (99.9 %)."""
-    generator, accepted = np.random.default_rng(rows), 0
-    for trial in range(400):
-        candidate, baseline = np.abs(generator.standard_t(3, (2, rows)))
-        accepted += gate.compare(1.02 * candidate, baseline, 0.02, seed=trial, resamples=300).verdict == "accepted"
-    assert accepted / 400 <= 0.085
+    """400 trials at a level of 5 % give at most 8.5 % (99.9 %)."""
+    assert accepted_share(rows, 1.02, trials=400, pair=heavy_tailed) <= 0.085
 
 
 def test_the_interval_of_the_ratio_does_not_depend_on_the_tolerance() -> None:

@@ -15,8 +15,10 @@ from gitdata.data.choice import (
     decide,
     eligible,
     is_settled,
+    leave_outs,
     settle,
     still_holds,
+    suspects_of,
     tainted_of,
     unseen_of,
     version_to_restore,
@@ -312,6 +314,14 @@ def test_a_candidate_that_lacks_what_the_champion_saw_does_not_hold() -> None:
         ({}, {"has_test_rows": False}, ("waiting", False)),
         ({"champion": "accepted"}, {"confirm": True}, ("waiting", False)),
         ({"champion": "refused"}, {"confirm": True}, ("refused", False)),
+        ({"champion": "accepted"}, {"parts": ["refused", "accepted"]}, ("refused", False)),
+        ({"champion": "accepted"}, {"parts": ["undecided", "accepted"]}, ("accepted", True)),
+        ({"champion": "undecided"}, {"parts": ["refused"], "may_move_champion": False}, ("experiment", False)),
+        ({}, {"conditions": [True, False]}, ("refused", False)),
+        ({}, {"conditions": [True, True]}, ("accepted", True)),
+        ({}, {"conditions": [True, None]}, ("waiting", False)),
+        ({"champion": "refused"}, {"conditions": [None]}, ("refused", False)),
+        ({}, {"conditions": [False], "has_test_rows": False}, ("waiting", False)),
     ],
 )
 def test_settling(comparisons: dict[str, str], settings: dict[str, object], expected: tuple[str, bool]) -> None:
@@ -325,6 +335,54 @@ def test_settling(comparisons: dict[str, str], settings: dict[str, object], expe
     assert settle(comparisons, **(defaults | settings)) == expected  # type: ignore[arg-type]
 
 
+def refused(number: int, added: set[str], parent: Entry, **more: object) -> Entry:
+    """An attempt that was refused beside `parent`."""
+    entry = model_version(number, added, parent, outcome="refused", promoted=False, **more)  # type: ignore[arg-type]
+    beside = ({"against": "champion", "version": parent.stem},)
+    return replace(entry, verdict=replace(entry.verdict, comparisons=beside))
+
+
+def test_after_two_refusals_in_a_row_each_pending_extension_is_left_out() -> None:
+    one = model_version(1, {E1})
+    two, three = refused(2, {E2}, one), refused(3, {E2, E3}, one)
+    now = situation(ledger_of(one, two, three, champion=one), E1, E2, E3, TEST_ONLY)
+    outs = leave_outs(now, three.id)
+    assert [(out.extension, out.restored, out.unseen) for out in outs] == [(E2, one.id, {E3}), (E3, one.id, {E2})]
+    assert all(out.situation.live == now.live - {out.extension} for out in outs)
+    assert leave_outs(now, two.id) == ()
+    assert leave_outs(replace(now, may_move_champion=False), three.id) == ()
+    assert leave_outs(replace(now, declaration="new"), three.id) == ()
+    assert leave_outs(situation(now.ledger, E1, E2), three.id) == ()  # one alone is pending: it is plain which
+
+
+@pytest.mark.parametrize("outcome", ["undecided", "waiting", "accepted"])
+def test_what_was_not_refused_breaks_the_row(outcome: str) -> None:
+    one = model_version(1, {E1})
+    between = model_version(3, {E2}, one, outcome=outcome, promoted=False)
+    two, four = refused(2, {E2}, one), refused(4, {E2, E3}, one)
+    now = situation(ledger_of(one, two, between, four, champion=one), E1, E2, E3)
+    assert leave_outs(now, four.id) == ()
+
+
+def test_experiments_are_no_attempts_and_another_champion_begins_anew() -> None:
+    one = model_version(1, {E1})
+    trial = model_version(3, {E2}, one, outcome="experiment", promoted=False)
+    two, four = refused(2, {E2}, one), refused(4, {E2, E3}, one)
+    assert leave_outs(situation(ledger_of(one, two, trial, four, champion=one), E1, E2, E3), four.id)
+    other = model_version(5, {E1})
+    assert leave_outs(situation(ledger_of(one, two, four, other, champion=other), E1, E2, E3), four.id) == ()
+
+
+def test_suspects_are_told_while_they_are_pending() -> None:
+    one = model_version(1, {E1})
+    last = refused(2, {E2, E3}, one)
+    last = replace(last, verdict=replace(last.verdict, suspects=({"extension": E2, "name": "d@2"},)))
+    now = situation(ledger_of(one, last, champion=one), E1, E2, E3)
+    assert [suspect["name"] for suspect in suspects_of(now)] == ["d@2"]
+    assert suspects_of(situation(now.ledger, E1, E3)) == ()
+    assert suspects_of(situation(Ledger("m"), E1)) == ()
+
+
 keys = st.text("0123456789abcdef", min_size=64, max_size=64)
 verdicts = st.builds(
     Verdict,
@@ -336,12 +394,37 @@ verdicts = st.builds(
     attempts=st.lists(keys, unique=True).map(lambda found: tuple(sorted(found))),
     metrics=st.dictionaries(st.text(), st.floats(allow_nan=False, allow_infinity=False)),
     comparisons=st.just(()),
+    conditions=st.lists(
+        st.fixed_dictionaries(
+            {"condition": st.text(), "met": st.none() | st.booleans(), "value": st.none() | st.floats(0, 1)}
+        ),
+        max_size=2,
+    ).map(tuple),
+    suspects=st.lists(
+        st.fixed_dictionaries(
+            {
+                "extension": st.text(),
+                "name": st.text(),
+                "ratio": st.floats(0, 2),
+                "ratio_with": st.floats(0, 2),
+                "rows": st.integers(1, 9),
+            }
+        ),
+        max_size=2,
+    ).map(tuple),
 )
 
 
 @given(verdicts)
 def test_a_verdict_survives_its_file(verdict: Verdict) -> None:
     assert decode_verdict(encode_verdict(verdict)) == verdict
+
+
+def test_a_verdict_of_an_earlier_gitdata_is_read_and_written_as_it_was() -> None:
+    content = encode_verdict(Verdict("accepted", "the first version; 40 test rows", "gitdata", promoted=True))
+    assert b"suspects" not in content
+    assert b"conditions" not in content
+    assert decode_verdict(content).suspects == ()
 
 
 @given(st.binary(max_size=200))

@@ -11,7 +11,7 @@ from __future__ import annotations
 from gitdata.training.blocks import rows_of
 from gitdata.training.methods.occasion import TrainingData
 from gitdata.training.package import Package
-from gitdata.training.settings import Method
+from gitdata.training.retraining import Method
 
 
 def rungs(data: TrainingData, restored: Package) -> tuple[Method, ...]:

@@ -25,7 +25,7 @@ from gitdata.training.methods.running import Course, carry_out
 from gitdata.training.methods.strength import settled
 from gitdata.training.methods.validation import Validation, validation
 from gitdata.training.package import Package, raw_outputs
-from gitdata.training.settings import ANEW
+from gitdata.training.retraining import ANEW
 from gitdata.training.shuffle import Held
 
 Say = Callable[[str], None]

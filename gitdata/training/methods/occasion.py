@@ -22,7 +22,7 @@ from gitdata.training.package import Package
 from gitdata.training.preprocessing import Categorical, Preprocessing
 from gitdata.training.pull import Pull
 from gitdata.training.reservoir import Digests, Reservoir
-from gitdata.training.settings import ANEW
+from gitdata.training.retraining import ANEW
 from gitdata.training.shuffle import Held, Rows, Streamed, encode
 
 Columns = Mapping[str, NDArray[Any]]

@@ -11,7 +11,8 @@ from gitdata.errors import Mendable
 from gitdata.training import borrowing, loop, network, optimizer
 from gitdata.training.methods.occasion import Occasion
 from gitdata.training.package import Package
-from gitdata.training.settings import ANEW, Method, Optimizer
+from gitdata.training.retraining import ANEW, Method
+from gitdata.training.settings import Optimizer
 
 
 def start(occasion: Occasion, declared: Optimizer) -> loop.State:

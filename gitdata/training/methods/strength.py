@@ -9,7 +9,8 @@ learns at a fraction of the declared rate. The experiments are in `docs/retraini
 from __future__ import annotations
 
 from gitdata.training.declaration import Declaration
-from gitdata.training.settings import Method, Optimizer, Schedule
+from gitdata.training.retraining import Method
+from gitdata.training.settings import Optimizer, Schedule
 
 USUAL_RATE = 1e-3
 ADAMS = ("adam", "adamw", "nadam", "adabelief")

@@ -32,12 +32,12 @@ class Method(Named):
         "replay": {},
         "derpp": {"weight": 1.0},
         "distil": {"noise": 0.1},
-        "rehearse": {"unseen": 0.3},
+        "rehearse": {"unseen": None},
         "union": {},
         "scratch": {},
     }
     EVERY: ClassVar[Mapping[str, Any]] = {"budget": None, "rate": None, "schedule": None, "average": 0.0}
-    GOING_ON: ClassVar[Mapping[str, Any]] = {"shrink": None, "perturb": 0.0, "interpolate": False, "restart": "last"}
+    GOING_ON: ClassVar[Mapping[str, Any]] = {"shrink": None, "perturb": None, "interpolate": False, "restart": "last"}
 
     name: Literal[
         "auto", "keep", "finetune", "lwf", "l2sp", "ewc", "replay", "derpp", "distil", "rehearse", "union", "scratch"
@@ -46,14 +46,14 @@ class Method(Named):
     rate: Positive | None = None
     schedule: Schedule | None = None
     shrink: Annotated[float, Field(ge=0, le=1)] | None = None
-    perturb: Annotated[float, Field(ge=0, le=1)] = 0.0
+    perturb: Annotated[float, Field(ge=0, le=1)] | None = None
     average: Share = 0.0
     interpolate: bool = False
     restart: Literal["last", "stable"] = "last"
     weight: Annotated[float, Field(ge=0)] = 1.0
     strength: Annotated[float, Field(ge=0)] = 1.0
     noise: Annotated[float, Field(ge=0)] = 0.1
-    unseen: Share = 0.3
+    unseen: Share | None = None
 
     @classmethod
     def options_of(cls, name: str) -> dict[str, Any]:

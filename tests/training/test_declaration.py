@@ -286,7 +286,7 @@ def test_what_a_ladder_means_is_what_its_digest_is_of(declare: Declare) -> None:
     """The three rungs were the default once: who wrote them out keeps a digest, who leaves them out gets another."""
     ladder = declare()
     line = 'method = ["finetune", "rehearse", "union"]'
-    named = 'method = [{ name = "finetune" }, { name = "rehearse", unseen = 0.3 }, "union"]'
+    named = 'method = [{ name = "finetune" }, { name = "rehearse" }, "union"]'
     assert declare(**{line: named}).digest == ladder.digest
     auto = declare(**{f"{line}\n": ""})
     assert [method.name for method in auto.retraining.method] == ["auto"]

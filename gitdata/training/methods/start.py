@@ -23,7 +23,7 @@ def start(occasion: Occasion, declared: Optimizer) -> loop.State:
     method = occasion.method
     if method.restart == "stable":
         state = replace(state, weights=_stable(occasion))
-    if method.shrink not in (None, 1.0) or method.perturb:
+    if (method.shrink, method.perturb) != (1, 0):
         weights = shrunk(occasion, state.weights, np.asarray(fresh(occasion, declared).weights), method)
         state = replace(state, weights=weights)
     return state
@@ -52,7 +52,9 @@ def shrunk(
     occasion: Occasion, weights: NDArray[np.float32], fresh: NDArray[np.float32], method: Method
 ) -> NDArray[np.float32]:
     """λ w₀ + σ w_fresh of what is learned (Ash & Adams 2020, section 4): a version that learns the better again."""
-    moved = np.float32(1.0 if method.shrink is None else method.shrink) * weights + np.float32(method.perturb) * fresh
+    assert method.shrink is not None
+    assert method.perturb is not None
+    moved = np.float32(method.shrink) * weights + np.float32(method.perturb) * fresh
     learned = network.learned(occasion.plan)
     return moved if learned is None else np.where(learned, moved, weights)
 

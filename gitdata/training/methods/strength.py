@@ -2,8 +2,9 @@
 
 `rehearse`, b being the unseen share of the train rows: the more there is to learn, the more is unlearned before. Its
 rate goes up to (1 + 3 b) × the geometric mean of the declared one and of 10⁻³, that of Adam in most hands; it stays
-there for half of the run, and falls. The start is (1 − b/2) of the restored weights. What has few old rows, or none,
-learns at a fraction of the declared rate. The experiments are in `docs/retraining.md`.
+there for half of the run, and falls. The start is (1 − b/2) of the restored weights and b/8 of fresh ones, and unseen
+rows make up (b + √b)/2 of each batch. What has few old rows, or none, learns at a fraction of the declared rate.
+The experiments are in `docs/retraining.md`.
 """
 
 from __future__ import annotations
@@ -32,6 +33,12 @@ def settled(method: Method, declaration: Declaration, unseen_share: float) -> Me
 def _usual(name: str, optimizer: Optimizer, share: float) -> dict[str, float | Schedule | None]:
     if name == "rehearse":
         between = (USUAL_RATE / optimizer.learning_rate) ** 0.5 if optimizer.name in ADAMS else OF_OTHERS
-        return {"rate": (1 + 3 * share) * between, "shrink": 1 - share / 2, "schedule": Schedule(name="wsd")}
+        return {
+            "rate": (1 + 3 * share) * between,
+            "shrink": 1 - share / 2,
+            "perturb": share / 8,
+            "schedule": Schedule(name="wsd"),
+            "unseen": (share + share**0.5) / 2,
+        }
     rate = 0.2 + 0.75 * share if name == "distil" else RATES.get(name, 1.0)
-    return {"rate": rate, "shrink": 1.0, "schedule": None}
+    return {"rate": rate, "shrink": 1.0, "perturb": 0.0, "schedule": None}

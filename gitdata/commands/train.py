@@ -144,7 +144,7 @@ def training_data(
     from functools import cache
 
     from gitdata.training.methods import TrainingData
-    from gitdata.training.methods.climb import WHOLE
+    from gitdata.training.methods.remembering import WHOLE
 
     source, live = task.source, view.situation.live
     with_validation = source.parts(view.chain, live, "validation")
@@ -161,6 +161,8 @@ def training_data(
     is_here = all(task.repo.cache.holds(blob_of(part.file)) for part in seen)
     without = () if restored is not None and restored.reservoir is not None and not is_here else ("auto",)
     bounded = restored is not None and not {method.name for method in methods} & {*WHOLE, *without}
+    travels = bounded and restored is not None and restored.reservoir is not None
+    held_out = [part for part in with_validation if not travels or part.extension.id in decision.unseen]
     origins = Origins()
 
     @cache
@@ -174,7 +176,7 @@ def training_data(
     @cache
     def validation() -> AnyColumns:
         if with_validation:
-            return source.rows(with_validation)
+            return source.rows(held_out) if held_out else {}
         return read(decision.unseen if bounded else view.situation.trainable)[1]
 
     return TrainingData(
@@ -216,7 +218,7 @@ def _store(task: Task, view: View, decision: Decision, outcome: Outcome) -> tupl
         directory=Directory(blob.md5.removesuffix(".dir"), sum(f.size for f in files), len(files)),
         commit=task.snapshot.commit,
         method=outcome.rung.method,
-        training=rounded_all({"rungs": [asdict(rung) for rung in outcome.rungs]}),
+        training=rounded_all({"rungs": [asdict(rung) for rung in outcome.rungs], **outcome.news.to_json()}),
         metrics={},
     )
     return version, contents

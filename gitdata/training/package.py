@@ -18,6 +18,7 @@ from gitdata.training.architecture.plan import Plan
 from gitdata.training.blocks import blocks_of
 from gitdata.training.preprocessing import Preprocessing
 from gitdata.training.reservoir import Reservoir
+from gitdata.training.summary import Summary
 
 FORMAT = 2
 TENSORS = ("weights", "state", "trained_rows")
@@ -42,6 +43,7 @@ class Package:
     manifest: dict[str, Any]
     trained_rows: NDArray[np.uint64]
     reservoir: Reservoir | None = None
+    summary: Summary | None = None
     stable: dict[str, NDArray[np.float32]] | None = None
 
 
@@ -57,11 +59,13 @@ def encode(package: Package) -> dict[str, bytes]:
         "preprocessing": package.preprocessing.to_json(),
         "manifest": {**package.manifest, "format": FORMAT, "position": package.position},
     }
+    kept = reservoir.encode(package.reservoir) if package.reservoir is not None else {}
+    if package.summary is not None:
+        tensors["summary"], documents["summary"] = package.summary.to_arrays()
     files = {
         f"{name}.safetensors": save({key: np.asarray(arrays[key], order="C") for key in sorted(arrays)})
         for name, arrays in tensors.items()
     }
-    kept = reservoir.encode(package.reservoir) if package.reservoir is not None else {}
     return files | kept | {f"{name}.json": readable_json(document) for name, document in documents.items()}
 
 
@@ -96,10 +100,22 @@ def decode(files: Mapping[str, bytes]) -> Package:
             {key: value for key, value in manifest.items() if key not in ("format", "position")},
             np.asarray(arrays["trained_rows"]["digests"], np.uint64),
             reservoir.decode(files),
+            _summary(files),
             stable,
         )
     except (ValueError, KeyError, TypeError, OverflowError, Misfit) as error:
         raise contents.damaged("one of its parts", str(error)) from error
+
+
+def _summary(files: Mapping[str, bytes]) -> Summary | None:
+    """The summary among the files of a package, if there is one. Raises DataUnavailable where it is damaged."""
+    if "summary.json" not in files:
+        return None
+    arrays, document = contents.tensors(files, "summary.safetensors"), contents.document(files, "summary.json")
+    try:
+        return Summary.from_arrays(arrays, document)
+    except ValueError as error:
+        raise contents.damaged("the summary", str(error)) from error
 
 
 def predict(package: Package, columns: Columns) -> dict[str, NDArray[Any]]:

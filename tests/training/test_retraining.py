@@ -268,3 +268,37 @@ def test_a_single_row_and_rows_of_constant_targets_are_trained_on(
             found = climb(declare(**short), case, base, base, [method])
             assert found.rung.steps > 0
             assert all(np.isfinite(own).all() for own in found.package.weights.values())
+
+
+# --- what is told and kept -----------------------------------------------------------------------------------
+
+
+def test_new_rows_are_looked_at_before_any_of_them_is_learned(
+    lattice: Columns, declare: Declare, short: dict[str, str]
+) -> None:
+    declaration, order = declare(**short), np.argsort(lattice["t1"], kind="stable")
+    by_t1 = part(lattice, order)
+    said: list[str] = []
+    sorted_base = climb(declaration, replace(data(by_t1, 0, 1200), validation=dict), None, None).package
+    further = replace(data(by_t1, 1200, 1712), validation=dict)
+    found = climb(declaration, further, sorted_base, sorted_base, progress=said.append)
+    assert "t1" in found.news.drifted
+    assert found.news.outside is not None
+    assert found.news.outside > 0.9
+    assert said[0].startswith("The new rows differ from those seen so far: ")
+    assert found.news.loss == pytest.approx(loss_of(sorted_base, by_t1, declaration, slice(1200, 1712)))
+    assert found.news.to_json()["prequential"]["rows"] == 512
+
+
+def test_a_package_keeps_its_sample_and_its_summary(lattice: Columns, base: Package) -> None:
+    again = package.decode(package.encode(base))
+    assert package.encode(again) == package.encode(base)
+    assert again.reservoir is not None
+    assert again.summary is not None
+    assert again.summary.rows == 640
+    assert len(again.reservoir.digests) == (640 + 312) // 10
+    older = {name: content for name, content in package.encode(base).items() if name.split(".")[0] in OLD_FILES}
+    assert (package.decode(older).reservoir, package.decode(older).summary) == (None, None)
+
+
+OLD_FILES = ("weights", "state", "trained_rows", "network", "preprocessing", "manifest")

@@ -9,22 +9,24 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MappingProxyType
 
 import numpy as np
 
-from gitdata.errors import Mendable
-from gitdata.training import borrowing, loop, metrics, reservoir
+from gitdata.errors import DataUnavailable, GitdataError, Mendable
+from gitdata.training import borrowing, loop, metrics
 from gitdata.training.blocks import rows_of
 from gitdata.training.borrowing import Lenders
 from gitdata.training.declaration import Declaration, Method, methods_named
 from gitdata.training.methods import auto, derpp, distil, ewc, finetune, l2sp, lwf, rehearse, replay, union
+from gitdata.training.methods.news import News, news
 from gitdata.training.methods.occasion import Columns, Ingredients, Occasion, TrainingData
+from gitdata.training.methods.remembering import remembering
 from gitdata.training.methods.running import Course, carry_out
 from gitdata.training.methods.strength import settled
 from gitdata.training.methods.validation import Validation, validation
-from gitdata.training.package import Package, raw_outputs
+from gitdata.training.package import Package
 from gitdata.training.retraining import ANEW
 from gitdata.training.shuffle import Held
 
@@ -36,7 +38,6 @@ PREPARE: dict[str, Prepare] = {
     "replay": replay.prepare, "derpp": derpp.prepare, "distil": distil.prepare, "rehearse": rehearse.prepare,
     "union": union.prepare, "scratch": union.prepare,
 }  # fmt: skip
-WHOLE = ("rehearse", "union", "scratch")  # methods that read what was seen
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,12 +61,16 @@ class Rung:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """The package of the rung that was taken, the rows it came to know, and all rungs that were tried."""
+    """The package of the rung that was taken, the rows it came to know, and all rungs that were tried.
+
+    `news`: how the unseen rows looked before any of them was learned.
+    """
 
     package: Package
     trained_on: Columns
     rung: Rung
     rungs: tuple[Rung, ...]
+    news: News
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,11 +119,15 @@ def climb(
     if held_out:
         metrics.require_slices(declaration, held_out.columns)
     reference = held_out.loss(champion or restored, declaration)
+    fresh = news(data, restored, declaration)
+    if fresh.drifted:
+        say(f"The new rows differ from those seen so far: {', '.join(fresh.drifted)}.")
     own = _Climb(declaration, data, restored, lenders, held_out, reference, watch or _nobody, say)
     tried = _try_all(own, _rungs(wanted, data, restored))
     taken = tried[-1] if tried[-1].rung.within_tolerance else min(tried, key=_loss_of)
-    package = _remembering(own, taken)
-    return Outcome(package, taken.trained_on, taken.rung, tuple(each.rung for each in tried))
+    before = None if taken.rung.method == "scratch" else restored
+    package = remembering(taken.package, taken.rung.method, taken.trained_on, declaration, data, before)
+    return Outcome(package, taken.trained_on, taken.rung, tuple(each.rung for each in tried), fresh)
 
 
 def _rungs(wanted: Sequence[Method], data: TrainingData, restored: Package | None) -> tuple[Method, ...]:
@@ -132,14 +141,18 @@ def _rungs(wanted: Sequence[Method], data: TrainingData, restored: Package | Non
 
 
 def _try_all(climb: _Climb, rungs: Sequence[Method]) -> list[_Tried]:
-    """Every rung up to the first that will do. Raises Mendable where none came to anything."""
+    """Every rung up to the first that will do. Raises what was wrong where none came to anything.
+
+    Where a version may be kept, rows that are nowhere any more are no reason to end: what does without them is there.
+    """
     tried: list[_Tried] = []
-    failed: Mendable | None = None
+    failed: GitdataError | None = None
     bar = _bar(climb, rungs)
+    passable = (Mendable, DataUnavailable) if any(method.name == "keep" for method in rungs) else (Mendable,)
     for method in rungs:
         try:
             found = _try(climb, method, bar)
-        except Mendable as error:
+        except passable as error:
             failed = error
             climb.say(f"{method.name}: {error.message}")
             continue
@@ -192,50 +205,6 @@ def _kept(occasion: Occasion) -> Ingredients:
     """The restored version as it is: it has seen the unseen rows, and learned nothing of them."""
     nothing = np.empty((0, 0), np.float32)
     return Ingredients(Held(nothing, nothing), {}, 0, 0, 1)
-
-
-def _remembering(climb: _Climb, taken: _Tried) -> Package:
-    """The package with the digests of all rows that it came to know, and a sample of them."""
-    digests = climb.data.digests
-    package = taken.package
-    if digests is None:
-        return package
-    restored = None if taken.rung.method == "scratch" else climb.restored
-    before = restored.trained_rows if restored is not None else np.empty(0, np.uint64)
-    trained = np.union1d(digests(taken.trained_on), before) if rows_of(taken.trained_on) else before
-    return replace(package, trained_rows=trained, reservoir=_sample(climb, taken, len(trained)))
-
-
-def _sample(climb: _Climb, taken: _Tried, trained: int) -> reservoir.Reservoir | None:
-    """The reservoir of what a version has seen: of all rows where these were read, else of new ones and the old one."""
-    share, digests = climb.declaration.retraining.reservoir, climb.data.digests
-    if not share or digests is None:
-        return None
-    fields = (*taken.package.preprocessing.inputs, *taken.package.preprocessing.outputs)
-    names = [field.name for field in fields]
-    is_whole = taken.rung.method in WHOLE
-    new = [(taken.trained_on if is_whole else climb.data.unseen(), False), (climb.data.validation(), True)]
-    old = climb.restored.reservoir if climb.restored is not None and not is_whole else None
-    if old is None and not is_whole:
-        return None  # a sample of the new rows alone would pass for one of all
-    parts = [*new, *([] if old is None else [(old.trained, False), (old.held_out, True)])]
-    parts = [part for part in parts if rows_of(part[0])]
-    if not parts:
-        return None
-    seen = None if old is None else old.seen + sum(rows_of(rows) for rows, _ in new)
-    return _answered(reservoir.drawn(names, parts, digests, share, seen), old, taken.package)
-
-
-def _answered(found: reservoir.Reservoir, old: reservoir.Reservoir | None, package: Package) -> reservoir.Reservoir:
-    """With what the version puts out for rows that are new; those that were there keep what they had."""
-    if not len(found.digests):
-        return found.answered(np.empty((0, package.preprocessing.output_width), np.float32))
-    answers = raw_outputs(package, found.columns)
-    if old is not None and old.answers.shape[1:] == answers.shape[1:]:
-        place = np.searchsorted(old.digests, found.digests).clip(max=max(0, len(old.digests) - 1))
-        known = old.digests[place] == found.digests if len(old.digests) else np.zeros(len(answers), bool)
-        answers[known] = old.answers[place[known]]
-    return found.answered(answers)
 
 
 def _nobody(course: Course) -> loop.Onlookers:

@@ -1,0 +1,72 @@
+"""Retraining as people meet it: nothing declared, old blobs gone, a chain cut loose, and what the ledger says of it."""
+
+from __future__ import annotations
+
+import pytest
+from world import World
+
+LADDER = 'method = ["finetune", "rehearse", "union"]\n'
+
+
+def start(world: World) -> None:
+    world.clone.declare(**{LADDER: ""})
+    world.clone.gitdata(
+        "add", "lattice", world.lattice("base", 0, 30), "--test", "0.15", "--validation", "0.15", "--inputs",
+        "t1,t2,t3,scenario,dir", "--outputs", "W_max,P_peak",
+    )  # fmt: skip
+    world.clone.commit("a dataset and a model")
+    world.clone.push()
+    world.server.wait()
+
+
+def extend(world: World, first: int, last: int) -> str:
+    done = world.clone.gitdata(
+        "extend", "lattice", world.lattice(f"runs{first}", first, last), "--test", "0.15", "--validation", "0.15", "-m",
+        "more", "--json",
+    )  # fmt: skip
+    return str(done.records[0]["id"])
+
+
+def blobs(world: World, id: str) -> list[str]:
+    repo = world.clone.repo
+    return [file.md5 for file in repo.files_of(repo.work_tree_snapshot().chain("lattice").extensions[id])]
+
+
+def test_auto_does_without_old_blobs_by_what_travels_in_the_package(world: World) -> None:
+    """Proof by removal: they are gone everywhere, test rows aside, which the gate asks."""
+    start(world)
+    repo = world.clone.repo
+    base = repo.work_tree_snapshot().chain("lattice").heads[0]
+    files = repo.files_of(repo.work_tree_snapshot().chain("lattice").extensions[base])
+    gone = [file.md5 for file in files if file.split != "test"]
+    id = extend(world, 30, 40)
+    world.clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
+    for md5 in gone:
+        for root in (world.server.store, world.server.path / "gitdata" / "cache"):
+            (root / "files" / "md5" / md5[:2] / md5[2:]).unlink(missing_ok=True)
+    done = world.server.gitdata("train", "lattice", "--json").records[-1]
+    assert done["unseen"] == [id]
+    rung = done["rungs"][0]
+    assert rung["method"] == "distil"
+    assert done["method"] in ("distil", "keep"), "rehearse reads what is gone"
+    assert rung["steps"] <= 0.36 * rung["union_steps"], "the unseen share, and a tenth"
+    again = world.server.gitdata("train", "lattice", "--json").records[-1]
+    assert again["action"] == "nothing"
+
+
+@pytest.mark.slow
+def test_a_version_from_scratch_has_no_parent_and_a_ledger_tells_how_new_rows_looked(world: World) -> None:
+    start(world)
+    extend(world, 30, 36)
+    world.clone.push()
+    world.server.wait()
+    first, second = world.server.ledger()
+    assert [rung["method"] for rung in second["rungs"]] == ["rehearse"]
+    measured = world.clone.gitdata("measures", "lattice", "--json").records[-1]
+    assert measured["prequential_error"] > 0
+    assert measured["sample_touch_ratio"] < 1
+    fresh = world.clone.gitdata("train", "lattice", "--method", "scratch", "--force", "--json").records[-1]
+    assert fresh["method"] == "scratch"
+    lineage = world.clone.gitdata("lineage", "lattice@3", "--json").records
+    assert [version["number"] for version in lineage] == [3]
+    assert len(lineage[0]["added"]) == len({*first["added"], *second["added"]}) == 2

@@ -63,7 +63,7 @@ def deciding(comparisons: Comparisons, outcome: str) -> Mapping[str, Any]:
 def detectable(comparison: Mapping[str, Any]) -> str:
     """The relative difference that its rows could have shown."""
     found = comparison.get("detectable")
-    return "none" if found is None or found > NOTHING else f"{found:.1%}".replace("%", " %")
+    return "none" if found is None or found > NOTHING else f"{100 * found:.{1 if found < 1 else 0}f} %"
 
 
 def confidence(comparison: Mapping[str, Any]) -> str:

@@ -19,6 +19,7 @@ from gitdata.training import borrowing, loop, metrics
 from gitdata.training.blocks import rows_of
 from gitdata.training.borrowing import Lenders
 from gitdata.training.declaration import Declaration, Method, methods_named
+from gitdata.training.growing import grown, new_classes
 from gitdata.training.methods import auto, derpp, distil, ewc, finetune, l2sp, lwf, rehearse, replay, union
 from gitdata.training.methods.news import News, news
 from gitdata.training.methods.occasion import Columns, Ingredients, Occasion, TrainingData
@@ -82,11 +83,15 @@ class _Tried:
 
 @dataclass(frozen=True, slots=True)
 class _Climb:
-    """What does not change from rung to rung. `reference`: the champion's loss on the validation rows."""
+    """What does not change from rung to rung. `reference`: the champion's loss on the validation rows.
+
+    `grown`: the restored version with outputs for the classes that are new.
+    """
 
     declaration: Declaration
     data: TrainingData
     restored: Package | None
+    grown: Package | None
     lenders: Lenders
     held_out: Validation
     reference: float | None
@@ -122,7 +127,8 @@ def climb(
     fresh = news(data, restored, declaration)
     if fresh.drifted:
         say(f"The new rows differ from those seen so far: {', '.join(fresh.drifted)}.")
-    own = _Climb(declaration, data, restored, lenders, held_out, reference, watch or _nobody, say)
+    wide = _grown(restored, data, held_out, wanted, say)
+    own = _Climb(declaration, data, restored, wide, lenders, held_out, reference, watch or _nobody, say)
     tried = _try_all(own, _rungs(wanted, data, restored))
     taken = tried[-1] if tried[-1].rung.within_tolerance else min(tried, key=_loss_of)
     before = None if taken.rung.method == "scratch" else restored
@@ -176,7 +182,7 @@ def _bar(climb: _Climb, rungs: Sequence[Method]) -> float | None:
 
 def _try(climb: _Climb, method: Method, bar: float | None) -> _Tried:
     started = time.perf_counter()
-    restored = None if method.name in ANEW else climb.restored
+    restored = None if method.name in ANEW else climb.restored if method.name == "keep" else climb.grown
     own = settled(method, climb.declaration, climb.data.unseen_share)
     occasion = Occasion(climb.declaration, own, climb.data, restored, climb.lenders)
     wanted = _kept(occasion) if method.name == "keep" else PREPARE[method.name](occasion)
@@ -205,6 +211,22 @@ def _kept(occasion: Occasion) -> Ingredients:
     """The restored version as it is: it has seen the unseen rows, and learned nothing of them."""
     nothing = np.empty((0, 0), np.float32)
     return Ingredients(Held(nothing, nothing), {}, 0, 0, 1)
+
+
+def _grown(
+    restored: Package | None, data: TrainingData, held_out: Validation, wanted: Sequence[Method], say: Say
+) -> Package | None:
+    """The restored version with outputs for the classes of new rows, where a method goes on from it."""
+    if restored is None or all(method.name in (*ANEW, "keep") for method in wanted):
+        return restored
+    classes = new_classes(restored.preprocessing, data.unseen())
+    if held_out and (more := new_classes(restored.preprocessing, held_out.columns)):
+        classes = {name: tuple(dict.fromkeys((*classes.get(name, ()), *own))) for name, own in (classes | more).items()}
+    if not classes:
+        return restored
+    names = "; ".join(f"{', '.join(map(str, own))} of '{name}'" for name, own in classes.items())
+    say(f"New classes: {names}. The restored version gets outputs for them.")
+    return grown(restored, classes)
 
 
 def _nobody(course: Course) -> loop.Onlookers:

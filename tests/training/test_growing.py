@@ -1,0 +1,116 @@
+"""New classes: a version gets outputs for them, answers as before on those it knows, and learns them beside these."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from gitdata.data import rows as row_digests
+from gitdata.errors import Mendable
+from gitdata.training import growing, metrics
+from gitdata.training.declaration import Declaration, parse
+from gitdata.training.methods import TrainingData, climb
+from gitdata.training.package import Package, raw_outputs
+from gitdata.training.preprocessing import Categorical
+
+Columns = dict[str, np.ndarray]
+
+DIGITS = """
+[data]
+dataset = "digits"
+inputs = ["image"]
+outputs = ["label"]
+scaling = { image = "image" }
+
+[network]
+layers = ["flatten", { dense = 64 }, "relu", { dense = "outputs" }]
+
+[training]
+epochs = 15
+loss = "cross_entropy"
+optimizer = { name = "adam", learning_rate = 1e-3 }
+"""
+
+
+@pytest.fixture(scope="module")
+def digits(shared_data: Path) -> Columns:
+    """A tenth of the images, as uint8 of shape (28, 28), and what they show."""
+    with np.load(shared_data / "mnist10k" / "mnist10k.npz") as found:
+        images, labels = (found[name] for name in NAMES)
+    chosen = np.random.default_rng(0).permutation(len(labels))[:2_000]
+    return {"image": images[chosen].reshape(-1, 28, 28), "label": labels[chosen].astype(np.int64)}
+
+
+NAMES = ("x", "y")
+
+
+@pytest.fixture(scope="module")
+def declaration() -> Declaration:
+    return parse(DIGITS, "digits")
+
+
+def of(digits: Columns, *labels: int, test: bool = False) -> Columns:
+    rows = np.isin(digits["label"], labels) & ((np.arange(len(digits["label"])) % 5 == 0) == test)
+    return {name: column[rows] for name, column in digits.items()}
+
+
+def data(digits: Columns, seen: tuple[int, ...], new: tuple[int, ...]) -> TrainingData:
+    unseen, whole = of(digits, *new), of(digits, *seen, *new)
+    return TrainingData(
+        unseen=lambda: unseen,
+        whole=lambda: whole,
+        validation=lambda: of(digits, *seen, *new, test=True),
+        unseen_rows=len(unseen["label"]),
+        whole_rows=len(whole["label"]),
+        digests=lambda columns: row_digests.digests(columns, ("image", "label"))[:, 0],
+    )
+
+
+def accuracy(package: Package, rows: Columns, declaration: Declaration) -> float:
+    return float(metrics.measure(package, rows, declaration)["overall"]["accuracy"])
+
+
+@pytest.fixture(scope="module")
+def base(digits: Columns, declaration: Declaration) -> Package:
+    return climb(declaration, data(digits, (), (0, 1, 2, 3)), None, None).package
+
+
+def test_it_answers_as_before_on_the_classes_it_knows(digits: Columns, base: Package) -> None:
+    wide = growing.grown(base, {"label": (4, 9)})
+    (field,) = wide.preprocessing.outputs
+    assert isinstance(field, Categorical)
+    assert field.categories == (0, 1, 2, 3, 4, 9)
+    rows = of(digits, 0, 1, 2, 3, test=True)
+    before, after = raw_outputs(base, rows), raw_outputs(wide, rows)
+    np.testing.assert_allclose(after[:, :4], before, rtol=1e-5, atol=1e-5)
+    assert (after[:, 4:] == growing.UNLIKELY).all()
+
+
+@pytest.mark.parametrize(("method", "lost"), [("rehearse", 0.02), ("distil", 0.08), ("derpp", 0.2)])
+def test_new_classes_are_learned_beside_those_that_were_known(
+    method: str, lost: float, digits: Columns, declaration: Declaration, base: Package
+) -> None:
+    """Beside a training anew on everything, on test rows of all classes."""
+    rows = of(digits, *range(6), test=True)
+    further = data(digits, (0, 1, 2, 3), (4, 5))
+    said: list[str] = []
+    found = climb(declaration, further, base, base, [method], said.append)
+    assert said[0].startswith("New classes: 4, 5 of 'label'.") or said[1].startswith("New classes: 4, 5 of 'label'.")
+    assert found.rung.steps < 0.5 * found.rung.union_steps
+    union = climb(declaration, further, base, base, ["union"])
+    assert accuracy(found.package, rows, declaration) > accuracy(union.package, rows, declaration) - lost
+
+
+def test_a_network_without_a_place_for_new_outputs_says_so(base: Package) -> None:
+    odd = replace(base, weights={**base.weights, "dense.1.kernel": base.weights["dense.1.kernel"][:, :3]})
+    with pytest.raises(Mendable, match="The class '4' of 'label' is new to the model"):
+        growing.grown(odd, {"label": (4,)})
+
+
+def test_what_is_kept_is_the_version_as_it_was(digits: Columns, declaration: Declaration, base: Package) -> None:
+    found = climb(declaration, data(digits, (0, 1, 2, 3), (4,)), base, base, ["keep"])
+    assert found.package.preprocessing == base.preprocessing
+    assert all((found.package.weights[name] == base.weights[name]).all() for name in base.weights)

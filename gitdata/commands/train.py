@@ -161,8 +161,10 @@ def training_data(
     is_here = all(task.repo.cache.holds(blob_of(part.file)) for part in seen)
     without = () if restored is not None and restored.reservoir is not None and not is_here else ("auto",)
     bounded = restored is not None and not {method.name for method in methods} & {*WHOLE, *without}
-    travels = bounded and restored is not None and restored.reservoir is not None
-    held_out = [part for part in with_validation if not travels or part.extension.id in decision.unseen]
+    sample = restored.reservoir if bounded and restored is not None else None
+    travels = sample is not None and bool(sample.held.any())
+    new_validation = [part for part in with_validation if part.extension.id in decision.unseen]
+    held_out = new_validation if travels else with_validation
     origins = Origins()
 
     @cache
@@ -179,6 +181,12 @@ def training_data(
             return source.rows(held_out) if held_out else {}
         return read(decision.unseen if bounded else view.situation.trainable)[1]
 
+    @cache
+    def unseen_validation() -> AnyColumns:
+        if with_validation:
+            return source.rows(new_validation) if new_validation else {}
+        return read(decision.unseen)[1]
+
     return TrainingData(
         unseen=lambda: read(decision.unseen)[0],
         whole=lambda: read(view.situation.trainable)[0],
@@ -187,6 +195,7 @@ def training_data(
         whole_rows=expected_rows(view.situation.trainable),
         names=origins.names,
         digests=source.digests,
+        unseen_validation=unseen_validation,
         is_bounded=bounded,
         is_here=is_here,
     )

@@ -199,7 +199,8 @@ def purge_lines(record: Record) -> list[str]:
     shared = Counter(kept["needed_by"] for kept in record["kept"])
     lines += [f"  kept: {plural(count, 'blob')} that {holder} has too" for holder, count in sorted(shared.items())]
     if record["seen_by"]:
-        lines.append(f"  still carry traces of it: {', '.join(record['seen_by'])} (weights, statistics, row digests)")
+        kept = "weights, statistics, row digests, and a sample of rows"
+        lines.append(f"  still carry traces of it: {', '.join(record['seen_by'])} ({kept})")
     if record["dry_run"]:
         return lines
     lines.append("  git's history keeps its pointer; other clones keep what they fetched until `gitdata prune` there")

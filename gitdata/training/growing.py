@@ -1,7 +1,7 @@
 """Growing: a version that is to learn classes that it does not know gets outputs for them.
 
 Its weights answer as before on the classes that it knows; the outputs of new ones start from zero weights and a bias so
-low that no row is taken for one of them. Classes are added at the end, so that codes keep their meaning.
+low that next to no row is taken for one of them. Classes are added at the end, so that codes keep their meaning.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from gitdata.errors import Mendable
 from gitdata.training import network
 from gitdata.training.architecture.layers import Misfit
 from gitdata.training.architecture.plan import Output
-from gitdata.training.blocks import Columns, blocks_of
+from gitdata.training.blocks import Columns, blocks_of, rows_of
 from gitdata.training.package import Package
 from gitdata.training.preprocessing import Binary, Categorical, Preprocessing
 from gitdata.training.preprocessing.fields import Category, category
@@ -31,11 +31,16 @@ def new_classes(codes: Preprocessing, columns: Columns) -> dict[str, tuple[Categ
     for field in codes.outputs:
         if isinstance(field, Categorical) and not isinstance(field, Binary):
             values: set[Category] = set()
-            for block in blocks_of(columns):
-                values |= {category(value) for value in np.unique(block[field.name]).tolist()}
+            for block in blocks_of(columns) if rows_of(columns) else ():
+                values |= {category(v) for v in np.unique(block[field.name]).tolist() if _is_class(v)}
             if unknown := values - set(field.categories):
                 found[field.name] = tuple(sorted(unknown, key=lambda value: (isinstance(value, str), value)))
     return found
+
+
+def _is_class(value: Any) -> bool:
+    """Whether a value can be a class; of other numbers, coding the rows says what is wrong."""
+    return not isinstance(value, float) or value.is_integer()
 
 
 def grown(package: Package, classes: Mapping[str, tuple[Category, ...]]) -> Package:
@@ -47,6 +52,8 @@ def grown(package: Package, classes: Mapping[str, tuple[Category, ...]]) -> Pack
         raise _rigid(classes) from misfit
     shapes = network.weight_shapes(plan)
     weights = {name: _widened(own, shapes[name], places, classes) for name, own in package.weights.items()}
+    if not any(own.ndim == 1 and own.shape != weights[name].shape for name, own in package.weights.items()):
+        raise _rigid(classes)  # without a bias nothing keeps rows from new classes
     sample = package.reservoir
     if sample is not None:
         answers = np.full((len(sample.digests), codes.output_width), UNLIKELY, np.float32)

@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from gitdata.canonical import readable_json
+from gitdata.errors import Mendable
 from gitdata.training import contents, network, reservoir
 from gitdata.training.architecture import plan as plans
 from gitdata.training.architecture.layers import Misfit
 from gitdata.training.architecture.plan import Plan
 from gitdata.training.blocks import blocks_of
-from gitdata.training.preprocessing import Preprocessing
+from gitdata.training.preprocessing import Numeric, Preprocessing
 from gitdata.training.reservoir import Reservoir
 from gitdata.training.summary import Summary
 
@@ -99,23 +100,44 @@ def decode(files: Mapping[str, bytes]) -> Package:
             int(manifest["position"]),
             {key: value for key, value in manifest.items() if key not in ("format", "position")},
             np.asarray(arrays["trained_rows"]["digests"], np.uint64),
-            reservoir.decode(files),
-            _summary(files),
+            _reservoir(files, preprocessing),
+            _summary(files, preprocessing),
             stable,
         )
     except (ValueError, KeyError, TypeError, OverflowError, Misfit) as error:
         raise contents.damaged("one of its parts", str(error)) from error
 
 
-def _summary(files: Mapping[str, bytes]) -> Summary | None:
-    """The summary among the files of a package, if there is one. Raises DataUnavailable where it is damaged."""
+def _reservoir(files: Mapping[str, bytes], codes: Preprocessing) -> Reservoir | None:
+    """The reservoir of a package, if it has one: rows that its preprocessing takes. Raises DataUnavailable."""
+    found = reservoir.decode(files)
+    if found is None:
+        return None
+    if list(found.columns) != [field.name for field in (*codes.inputs, *codes.outputs)]:
+        raise contents.damaged("the reservoir", "it has other fields than the version")
+    if found.answers.shape[1] != codes.output_width:
+        raise contents.damaged("the reservoir", "its answers are not those of this version")
+    numbers = (field for field in codes.outputs if isinstance(field, Numeric))  # validation rows may have other classes
+    try:
+        for field in (*codes.inputs, *numbers):
+            field.encode(found.columns)
+    except (Mendable, ValueError, TypeError) as error:
+        raise contents.damaged("the reservoir", f"its '{field.name}' is not that of the version") from error
+    return found
+
+
+def _summary(files: Mapping[str, bytes], codes: Preprocessing) -> Summary | None:
+    """The summary of a package, if it has one. Raises DataUnavailable where it is damaged, or of other fields."""
     if "summary.json" not in files:
         return None
     arrays, document = contents.tensors(files, "summary.safetensors"), contents.document(files, "summary.json")
     try:
-        return Summary.from_arrays(arrays, document)
+        found = Summary.from_arrays(arrays, document)
     except ValueError as error:
         raise contents.damaged("the summary", str(error)) from error
+    if set(found.fields) != {field.name for field in (*codes.inputs, *codes.outputs)}:
+        raise contents.damaged("the summary", "it has other fields than the version")
+    return found
 
 
 def predict(package: Package, columns: Columns) -> dict[str, NDArray[Any]]:

@@ -57,15 +57,26 @@ def chosen(columns: Columns, mask: NDArray[Any]) -> Columns:
 
 
 def drawn(
-    names: Sequence[str], parts: Sequence[tuple[Columns, bool]], digests: Digests, share: float, seen: int | None = None
+    names: Sequence[str],
+    parts: Sequence[tuple[Columns, bool]],
+    digests: Digests,
+    share: float,
+    old: Reservoir | None = None,
 ) -> Reservoir:
     """A reservoir of rows, each part with whether it is held out; rows that occur twice are one.
 
-    `seen`: of how many rows it is a sample, where the rows are not all of them.
+    `old`: a sample of what was seen before, whose rows are joined by these. Rows beyond its largest digest are left
+    out, as those of its own were.
     """
+    if old is not None:
+        parts = [*parts, (old.trained, False), (old.held_out, True)]
     found = [(rows, digests(rows), is_held) for rows, is_held in parts if rows_of(rows)]
     every = np.unique(np.concatenate([own for _, own, _ in found]))
-    seen = len(every) if seen is None else seen
+    seen = len(every)
+    if old is not None:
+        seen += old.seen - len(old.digests)
+        if len(old.digests) < old.seen:
+            every = every[every <= (old.digests[-1] if len(old.digests) else 0)]
     limit = every[: _most(names, found[0][0], share, seen)]
     kept = [(_read(rows, np.isin(own, limit), names), own[np.isin(own, limit)], held) for rows, own, held in found]
     columns = {name: np.concatenate([rows[name] for rows, _, _ in kept]) for name in names}
@@ -85,10 +96,10 @@ def _most(names: Sequence[str], rows: Columns, share: float, seen: int) -> int:
 def _read(rows: Columns, mask: NDArray[np.bool_], names: Sequence[str]) -> Columns:
     if not isinstance(rows, Blocks):
         return {name: rows[name][mask] for name in names}
-    some = rows.select(mask)
-    if not some.rows:
+    found = [{name: block[name] for name in names} for block in rows.select(mask).blocks()]
+    if not found:
         return {name: column[:0] for name, column in next(rows.blocks()).items() if name in names}
-    return {name: some[name] for name in names}
+    return {name: np.concatenate([block[name] for block in found]) for name in names}
 
 
 # --- files of a package --------------------------------------------------------------------------------------
@@ -128,6 +139,9 @@ def decode(files: Mapping[str, bytes]) -> Reservoir | None:
             int(document["seen"]),
         )
         lengths = {len(array) for array in (*columns.values(), found.digests, found.held, found.answers)}
+        rows = len(found.digests)
+        if not rows <= found.seen < 2**53 or (found.digests[1:] <= found.digests[:-1]).any():
+            raise ValueError("its digests do not rise, or it is a sample of fewer rows than it holds")
         if len(lengths) != 1 or found.digests.ndim != 1 or found.held.ndim != 1 or found.answers.ndim != 2:
             raise ValueError("its parts have different numbers of rows")
         return found

@@ -114,3 +114,19 @@ def test_what_is_kept_is_the_version_as_it_was(digits: Columns, declaration: Dec
     found = climb(declaration, data(digits, (0, 1, 2, 3), (4,)), base, base, ["keep"])
     assert found.package.preprocessing == base.preprocessing
     assert all((found.package.weights[name] == base.weights[name]).all() for name in base.weights)
+
+
+def test_what_is_no_class_becomes_none(base: Package) -> None:
+    """A label that is missing, or no whole number: coding the rows says what is wrong with it."""
+    rows = {"label": np.array([0.0, np.nan, 4.0, 1.5])}
+    assert growing.new_classes(base.preprocessing, rows) == {"label": (4,)}
+    assert growing.new_classes(base.preprocessing, {}) == {}
+
+
+def test_a_ladder_goes_on_to_a_new_start_where_a_network_cannot_grow(digits: Columns, declaration: Declaration) -> None:
+    rigid = parse(DIGITS.replace('{ dense = "outputs" }', '{ dense = "outputs", bias = false }'), "digits")
+    first = climb(rigid, data(digits, (), (0, 1, 2, 3)), None, None).package
+    said: list[str] = []
+    found = climb(rigid, data(digits, (0, 1, 2, 3), (4,)), first, first, ["finetune", "union"], said.append)
+    assert found.rung.method == "union"
+    assert "new to the model" in "".join(said)

@@ -31,8 +31,10 @@ def digests(own: Columns) -> np.ndarray:
     return rows.digests(own, NAMES)[:, 0]
 
 
-def drawn(*parts: tuple[Columns, bool], share: float = 0.1, seen: int | None = None) -> reservoir.Reservoir:
-    return reservoir.drawn(NAMES, parts, digests, share, seen)
+def drawn(
+    *parts: tuple[Columns, bool], share: float = 0.1, old: reservoir.Reservoir | None = None
+) -> reservoir.Reservoir:
+    return reservoir.drawn(NAMES, parts, digests, share, old)
 
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=60), st.randoms())
@@ -58,10 +60,15 @@ def test_samples_that_are_joined_are_a_sample_of_all() -> None:
     """Up to rows at the edge: a share of what was seen is not quite a fixed bound of digests."""
     first = drawn((columns(range(4_000)), False))
     new = columns(range(4_000, 10_000))
-    joined = drawn((new, False), (first.trained, False), seen=first.seen + 6_000)
+    joined = drawn((new, False), old=first)
     at_once = drawn((columns(range(10_000)), False))
-    assert len(joined.digests) == len(at_once.digests) == 1_000
-    assert np.isin(joined.digests, at_once.digests).mean() > 0.95
+    assert joined.seen == at_once.seen == 10_000
+    assert 900 < len(joined.digests) <= len(at_once.digests) == 1_000
+    assert np.isin(joined.digests, at_once.digests).all()
+    more = drawn((columns(range(10_000, 12_000)), False), share=0.5, old=joined)
+    assert more.digests[-1] <= joined.digests[-1], "a larger share does not bring back what was left out"
+    again = drawn((columns(range(4_000)), False), old=first)
+    assert (again.digests == first.digests).all(), "rows that occur again change nothing"
 
 
 def test_held_out_rows_stay_held_out() -> None:
@@ -123,6 +130,17 @@ def test_a_mixture_holds_every_main_row_once_and_the_share_of_the_others(
     assert (rows == -2).sum() == round(main * other)
 
 
+def test_a_window_is_cut_so_that_not_all_is_drawn_at_once() -> None:
+    inputs = np.arange(7, dtype=np.float32).repeat(2).reshape(7, 2)
+    beside = (Beside(Drawn(held(3, -1)), 20.3),)
+    mixed = Mixed(Held(inputs, inputs[:, :1]), beside, window_bytes=12 * 30)
+    windows = list(mixed.epoch(np.random.default_rng(0)))
+    assert max(len(window.order) for window in windows) <= 31
+    rows = np.concatenate([window.inputs[window.order, 0] for window in windows])
+    assert len(rows) == mixed.count
+    assert sorted(rows[rows >= 0]) == list(range(7))
+
+
 def test_virtual_rows_are_near_those_they_are_made_of_and_leave_categories_whole() -> None:
     codes = Preprocessing(
         (
@@ -148,3 +166,34 @@ def test_virtual_rows_are_near_those_they_are_made_of_and_leave_categories_whole
     ]
     assert len(crossed) > 200
     assert all(tuple(row[5:]) in images for row in crossed), "images are never crossed"
+
+
+def test_what_is_drawn_beside_rows_that_are_read_ahead_is_the_same_each_time() -> None:
+    """Streamed rows are permuted in a thread: its draws and ours must not share a generator."""
+    from gitdata.training.blocks import Blocks, Strand
+    from gitdata.training.shuffle import Streamed
+
+    codes = Preprocessing(
+        (Numeric("x", "none", (), (0.0,), (1.0,)),), (Numeric("y", "none", (), (0.0,), (1.0,)),)
+    )  # fmt: skip
+    values = np.arange(400, dtype=float)
+    strands = tuple(
+        Strand((40,), lambda first=first: iter([{"x": values[first : first + 40], "y": values[first : first + 40]}]))
+        for first in range(0, 400, 40)
+    )
+    beside = (Beside(Drawn(held_of_one(9)), 0.7),)
+
+    def rows() -> list[float]:
+        main = Streamed(Blocks(("x", "y"), strands), codes, window_bytes=8 * 80)
+        mixed = Mixed(main, beside)
+        windows = mixed.epoch(np.random.default_rng(1))
+        return [value for window in windows for value in window.inputs[window.order, 0].tolist()]
+
+    first = rows()
+    assert len(first) == 680
+    assert all(rows() == first for _ in range(5))
+
+
+def held_of_one(count: int) -> Held:
+    values = -1 - np.arange(count, dtype=np.float32)[:, None]
+    return Held(values, values)

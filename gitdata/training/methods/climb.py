@@ -121,8 +121,8 @@ def climb(
         say("The loss asks for outputs of another kind than the restored version has: a start from scratch.")
         restored = None
     held_out = validation(data, restored)
-    if held_out:
-        metrics.require_slices(declaration, held_out.columns)
+    if rows_of(own_rows := data.validation()):
+        metrics.require_slices(declaration, own_rows)
     reference = held_out.loss(champion or restored, declaration)
     fresh = news(data, restored, declaration)
     if fresh.drifted:
@@ -131,7 +131,7 @@ def climb(
     own = _Climb(declaration, data, restored, wide, lenders, held_out, reference, watch or _nobody, say)
     tried = _try_all(own, _rungs(wanted, data, restored))
     taken = tried[-1] if tried[-1].rung.within_tolerance else min(tried, key=_loss_of)
-    before = None if taken.rung.method == "scratch" else restored
+    before = {"scratch": None, "keep": restored}.get(taken.rung.method, wide)
     package = remembering(taken.package, taken.rung.method, taken.trained_on, declaration, data, before)
     return Outcome(package, taken.trained_on, taken.rung, tuple(each.rung for each in tried), fresh)
 
@@ -142,8 +142,9 @@ def _rungs(wanted: Sequence[Method], data: TrainingData, restored: Package | Non
         return (next((method for method in wanted if method.name in ANEW), Method(name="union")),)
     found: list[Method] = []
     for method in wanted:
-        found += (*auto.rungs(data, restored), Method(name="keep")) if method.name == "auto" else (method,)
-    return tuple(found)
+        found += auto.rungs(data, restored) if method.name == "auto" else (method,)
+    has_auto = any(method.name == "auto" for method in wanted)
+    return (*found, Method(name="keep")) if has_auto else tuple(found)
 
 
 def _try_all(climb: _Climb, rungs: Sequence[Method]) -> list[_Tried]:
@@ -225,8 +226,13 @@ def _grown(
     if not classes:
         return restored
     names = "; ".join(f"{', '.join(map(str, own))} of '{name}'" for name, own in classes.items())
+    try:
+        wide = grown(restored, classes)
+    except Mendable as error:
+        say(error.message)
+        return restored  # methods that start anew are not concerned
     say(f"New classes: {names}. The restored version gets outputs for them.")
-    return grown(restored, classes)
+    return wide
 
 
 def _nobody(course: Course) -> loop.Onlookers:

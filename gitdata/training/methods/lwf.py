@@ -7,7 +7,8 @@ probabilities (temperature 1). λ is `weight`: so many labelled rows come beside
 
 from __future__ import annotations
 
-from gitdata.training.blocks import rows_of
+from gitdata.errors import Mendable
+from gitdata.training.blocks import Blocks, rows_of
 from gitdata.training.methods.occasion import Ingredients, Occasion
 from gitdata.training.mixture import Beside, Drawn, Mixed
 from gitdata.training.teacher import Labelled, Teacher
@@ -21,6 +22,11 @@ def prepare(occasion: Occasion) -> Ingredients:
     main = occasion.encoded(rows, weighing)
     if not rows_of(rows):
         return Ingredients(main, rows, 0, 0, epoch)
+    if isinstance(rows, Blocks):
+        raise Mendable(
+            "lwf labels the unseen rows, which are more than memory is to hold.",
+            "Use another method, as in `gitdata train MODEL --method distil`, or raise gitdata.trainMemory.",
+        )
     labelled = Labelled(Drawn(occasion.held(rows, None)), Teacher.of(occasion.version, weighing))
     mixed = Mixed(main, (Beside(labelled, weight),))
     return Ingredients(mixed, rows, rows_of(rows), steps, occasion.batches(mixed.count), weighing)

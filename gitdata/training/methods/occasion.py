@@ -35,8 +35,8 @@ class TrainingData:
     """Rows, read when asked for, in memory or as Blocks. `validation` rows are never trained on, the others are.
 
     `names`: what people call some rows, by their numbers, of columns that were handed out. `digests`: what tells rows
-    apart. `is_bounded`: no row of what was seen is read, not even to validate. `is_here`: whether the rows of what was
-    seen are on this machine.
+    apart. `unseen_validation`: the validation rows that came with unseen ones (None: all did). `is_bounded`: no row of
+    what was seen is read, not even to validate. `is_here`: whether the rows of what was seen are on this machine.
     """
 
     unseen: Callable[[], Columns]
@@ -46,6 +46,7 @@ class TrainingData:
     whole_rows: int
     names: Callable[[Columns, Sequence[int]], Sequence[str]] | None = None
     digests: Digests | None = None
+    unseen_validation: Callable[[], Columns] | None = None
     is_bounded: bool = False
     is_here: bool = True
 

@@ -58,14 +58,14 @@ def _sample(
     old = None if method in WHOLE or restored is None else restored.reservoir
     if not share or data.digests is None or (old is None and method not in WHOLE):
         return None  # a sample of the new rows alone would pass for one of all
-    new = [(trained_on if method in WHOLE else data.unseen(), False), (data.validation(), True)]
-    parts = [*new, *([] if old is None else [(old.trained, False), (old.held_out, True)])]
-    parts = [part for part in parts if rows_of(part[0])]
-    if not parts:
-        return None
+    new = [(trained_on, False), (data.validation(), True)]
+    if method not in WHOLE:
+        new = [(data.unseen(), False), ((data.unseen_validation or data.validation)(), True)]
+    new = [part for part in new if rows_of(part[0])]
+    if not new:
+        return old
     names = [field.name for field in (*package.preprocessing.inputs, *package.preprocessing.outputs)]
-    seen = None if old is None else old.seen + sum(rows_of(rows) for rows, _ in new)
-    return _answered(reservoir.drawn(names, parts, data.digests, share, seen), old, package)
+    return _answered(reservoir.drawn(names, new, data.digests, share, old), old, package)
 
 
 def _answered(found: Reservoir, old: Reservoir | None, package: Package) -> Reservoir:

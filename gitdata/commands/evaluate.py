@@ -68,12 +68,15 @@ def evaluate(repo: Repo, reference: str, on: str | None, say: Say = silent) -> R
     """The metrics of a version on today's test rows, or on those of `on` (`DATASET@X`) and its ancestors."""
     ledger, entry = version(repo, reference, say)
     test = _examination(repo, ledger.model, on, say)
-    from gitdata.training.metrics import measure
+    from gitdata.training import metrics
+    from gitdata.training.by_extension import by_extension
 
     package = _comparable(test, ledger, entry)
-    rows, _ = test.unknown_to(package)
-    metrics = rounded_all(measure(package, rows, test.declaration))
-    fields = {"metrics": metrics, "model": ledger.model, "number": entry.number, "version": entry.stem}
+    rows, of_row = test.unknown_to(package)
+    answers = metrics.answers(package, rows, test.declaration)
+    found = metrics.measured(answers, rows, test.declaration)
+    found |= {"extensions": by_extension(answers, rows, of_row, test.declaration)}
+    fields = {"metrics": rounded_all(found), "model": ledger.model, "number": entry.number, "version": entry.stem}
     return Record("evaluation", entry.id, {**fields, **test.fields(rows)})
 
 

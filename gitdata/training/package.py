@@ -119,7 +119,7 @@ def _reservoir(files: Mapping[str, bytes], codes: Preprocessing) -> Reservoir | 
         raise contents.damaged("the reservoir", "its answers are not those of this version")
     numbers = (field for field in codes.outputs if isinstance(field, Numeric))  # validation rows may have other classes
     try:
-        for field in (*codes.inputs, *numbers):
+        for field in (*codes.inputs, *numbers) if len(found.digests) else ():
             field.encode(found.columns)
     except (Mendable, ValueError, TypeError) as error:
         raise contents.damaged("the reservoir", f"its '{field.name}' is not that of the version") from error

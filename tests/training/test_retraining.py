@@ -301,4 +301,18 @@ def test_a_package_keeps_its_sample_and_its_summary(lattice: Columns, base: Pack
     assert (package.decode(older).reservoir, package.decode(older).summary) == (None, None)
 
 
+def test_a_package_of_a_few_rows_holds_an_empty_sample(
+    lattice: Columns, declare: Declare, short: dict[str, str]
+) -> None:
+    few = replace(data(lattice, 0, 4), validation=dict)
+    found = climb(declare(**short), few, None, None).package
+    again = package.decode(package.encode(found))
+    assert again.reservoir is not None
+    assert len(again.reservoir.digests) == 0
+    with pytest.raises(Mendable, match="has no row to train on"):
+        climb(declare(**short), replace(data(lattice, 4, 8), validation=dict), again, again, ["replay"])
+    away = replace(data(lattice, 4, 8), validation=dict, is_here=False)
+    assert climb(declare(**short), away, again, again).rung.method == "rehearse"
+
+
 OLD_FILES = ("weights", "state", "trained_rows", "network", "preprocessing", "manifest")

@@ -130,3 +130,17 @@ def test_a_ladder_goes_on_to_a_new_start_where_a_network_cannot_grow(digits: Col
     found = climb(rigid, data(digits, (0, 1, 2, 3), (4,)), first, first, ["finetune", "union"], said.append)
     assert found.rung.method == "union"
     assert "new to the model" in "".join(said)
+
+
+@pytest.mark.parametrize(("method", "learned"), [("rehearse", 0.3), ("distil", 0.0)])
+def test_classes_of_rows_that_a_kept_version_has_seen_get_outputs_later(
+    method: str, learned: float, digits: Columns, declaration: Declaration, base: Package
+) -> None:
+    """distil has few true rows of them, and a teacher who does not know them."""
+    kept = climb(declaration, data(digits, (0, 1, 2, 3), (4,)), base, base, ["keep"]).package
+    later = replace(data(digits, (0, 1, 2, 3, 4), (5,)), validation=dict)
+    found = climb(declaration, later, kept, kept, [method]).package
+    (field,) = found.preprocessing.outputs
+    assert isinstance(field, Categorical)
+    assert set(field.categories) == {0, 1, 2, 3, 4, 5}
+    assert accuracy(found, of(digits, 4, test=True), declaration) >= learned

@@ -23,11 +23,12 @@ from gitdata.training.growing import grown, new_classes
 from gitdata.training.methods import auto, derpp, distil, ewc, finetune, l2sp, lwf, rehearse, replay, union
 from gitdata.training.methods.news import News, news
 from gitdata.training.methods.occasion import Columns, Ingredients, Occasion, TrainingData
-from gitdata.training.methods.remembering import remembering
+from gitdata.training.methods.remembering import WHOLE, remembering
 from gitdata.training.methods.running import Course, carry_out
 from gitdata.training.methods.strength import settled
 from gitdata.training.methods.validation import Validation, validation
 from gitdata.training.package import Package
+from gitdata.training.preprocessing.fields import Category
 from gitdata.training.retraining import ANEW
 from gitdata.training.shuffle import Held
 
@@ -79,19 +80,16 @@ class _Tried:
     rung: Rung
     package: Package
     trained_on: Columns
+    restored: Package | None
 
 
 @dataclass(frozen=True, slots=True)
 class _Climb:
-    """What does not change from rung to rung. `reference`: the champion's loss on the validation rows.
-
-    `grown`: the restored version with outputs for the classes that are new.
-    """
+    """What does not change from rung to rung. `reference`: the champion's loss on the validation rows."""
 
     declaration: Declaration
     data: TrainingData
     restored: Package | None
-    grown: Package | None
     lenders: Lenders
     held_out: Validation
     reference: float | None
@@ -127,11 +125,10 @@ def climb(
     fresh = news(data, restored, declaration)
     if fresh.drifted:
         say(f"The new rows differ from those seen so far: {', '.join(fresh.drifted)}.")
-    wide = _grown(restored, data, held_out, wanted, say)
-    own = _Climb(declaration, data, restored, wide, lenders, held_out, reference, watch or _nobody, say)
+    own = _Climb(declaration, data, restored, lenders, held_out, reference, watch or _nobody, say)
     tried = _try_all(own, _rungs(wanted, data, restored))
     taken = tried[-1] if tried[-1].rung.within_tolerance else min(tried, key=_loss_of)
-    before = {"scratch": None, "keep": restored}.get(taken.rung.method, wide)
+    before = None if taken.rung.method == "scratch" else taken.restored or restored
     package = remembering(taken.package, taken.rung.method, taken.trained_on, declaration, data, before)
     return Outcome(package, taken.trained_on, taken.rung, tuple(each.rung for each in tried), fresh)
 
@@ -183,7 +180,7 @@ def _bar(climb: _Climb, rungs: Sequence[Method]) -> float | None:
 
 def _try(climb: _Climb, method: Method, bar: float | None) -> _Tried:
     started = time.perf_counter()
-    restored = None if method.name in ANEW else climb.restored if method.name == "keep" else climb.grown
+    restored = None if method.name in ANEW else _grown(climb, method)
     own = settled(method, climb.declaration, climb.data.unseen_share)
     occasion = Occasion(climb.declaration, own, climb.data, restored, climb.lenders)
     wanted = _kept(occasion) if method.name == "keep" else PREPARE[method.name](occasion)
@@ -205,7 +202,7 @@ def _try(climb: _Climb, method: Method, bar: float | None) -> _Tried:
         stopped=_stopped(wanted, result.package) if result.steps else None,
         interpolated=result.package.manifest.get("interpolated") if result.steps else None,
     )
-    return _Tried(rung, result.package, wanted.trained_on)
+    return _Tried(rung, result.package, wanted.trained_on, restored)
 
 
 def _kept(occasion: Occasion) -> Ingredients:
@@ -214,24 +211,25 @@ def _kept(occasion: Occasion) -> Ingredients:
     return Ingredients(Held(nothing, nothing), {}, 0, 0, 1)
 
 
-def _grown(
-    restored: Package | None, data: TrainingData, held_out: Validation, wanted: Sequence[Method], say: Say
-) -> Package | None:
-    """The restored version with outputs for the classes of new rows, where a method goes on from it."""
-    if restored is None or all(method.name in (*ANEW, "keep") for method in wanted):
+def _grown(climb: _Climb, method: Method) -> Package | None:
+    """The restored version with outputs for classes that it does not know, of all rows that a method learns from.
+
+    These may be classes of rows that were seen: a version that was kept has learned nothing of them.
+    """
+    restored = climb.restored
+    if restored is None or method.name == "keep":
         return restored
-    classes = new_classes(restored.preprocessing, data.unseen())
-    if held_out and (more := new_classes(restored.preprocessing, held_out.columns)):
-        classes = {name: tuple(dict.fromkeys((*classes.get(name, ()), *own))) for name, own in (classes | more).items()}
+    old: Columns = restored.reservoir.trained if restored.reservoir is not None else {}
+    parts = (climb.data.unseen(), climb.data.whole() if method.name in WHOLE else old, climb.held_out.columns)
+    classes: dict[str, tuple[Category, ...]] = {}
+    for rows in parts:
+        for name, own in new_classes(restored.preprocessing, rows).items():
+            classes[name] = tuple(dict.fromkeys((*classes.get(name, ()), *own)))
     if not classes:
         return restored
+    wide = grown(restored, classes)
     names = "; ".join(f"{', '.join(map(str, own))} of '{name}'" for name, own in classes.items())
-    try:
-        wide = grown(restored, classes)
-    except Mendable as error:
-        say(error.message)
-        return restored  # methods that start anew are not concerned
-    say(f"New classes: {names}. The restored version gets outputs for them.")
+    climb.say(f"New classes: {names}. The restored version gets outputs for them.")
     return wide
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gitdata.training import gate
-from gitdata.training.blocks import Blocks, Strand, rows_of
+from gitdata.training.blocks import joined, rows_of
 from gitdata.training.declaration import Declaration
 from gitdata.training.methods.occasion import TrainingData
 from gitdata.training.package import Package
@@ -44,12 +44,5 @@ def validation(data: TrainingData, restored: Package | None) -> Validation:
     old = reservoir.held_out
     if not rows_of(own):
         return Validation(old)
-    names = [name for name in old if name in own]
-    joined: Columns
-    if isinstance(own, Blocks):
-        strand = Strand((rows_of(old),), lambda: iter([{name: old[name] for name in names}]))
-        joined = Blocks(tuple(names), (*own.strands, strand))
-    else:
-        joined = {name: np.concatenate([np.asarray(own[name]), old[name]]) for name in names}
     each = reservoir.seen / len(reservoir.held)
-    return Validation(joined, np.concatenate([np.ones(rows_of(own)), np.full(rows_of(old), each)]))
+    return Validation(joined([own, old]), np.concatenate([np.ones(rows_of(own)), np.full(rows_of(old), each)]))

@@ -1,7 +1,7 @@
 """Climb: rungs are tried in order until one is within the tolerance of the champion on validation rows; else the best.
 
-The rungs of `auto` are held against the restored version besides: where none answers the validation rows as well as it
-does, it is kept as it is.
+The rungs of `auto` are held against the restored version besides: where all of them are surely worse on the validation
+rows, it is kept as it is.
 """
 
 from __future__ import annotations
@@ -150,11 +150,11 @@ def _try_all(climb: _Climb, rungs: Sequence[Method]) -> Generator[Training, Trai
     """
     tried: list[_Tried] = []
     failed: GitdataError | None = None
-    bar = _bar(climb, rungs)
-    passable = (Mendable, DataUnavailable) if any(method.name == "keep" for method in rungs) else (Mendable,)
+    may_keep = any(method.name == "keep" for method in rungs)
+    passable = (Mendable, DataUnavailable) if may_keep else (Mendable,)
     for method in rungs:
         try:
-            found = yield from _try(climb, method, bar)
+            found = yield from _try(climb, method, may_keep=may_keep)
         except passable as error:
             failed = error
             climb.say(f"{method.name}: {error.message}")
@@ -168,16 +168,20 @@ def _try_all(climb: _Climb, rungs: Sequence[Method]) -> Generator[Training, Trai
     return tried
 
 
-def _bar(climb: _Climb, rungs: Sequence[Method]) -> float | None:
-    """The largest loss that will do: within the tolerance of the champion, and where `keep` is a rung, its own loss."""
-    if climb.reference is None:
-        return None
-    bar = (1 + climb.declaration.deployment.tolerance) * climb.reference
-    kept = climb.held_out.loss(climb.restored, climb.declaration) if any(m.name == "keep" for m in rungs) else None
-    return bar if kept is None else min(bar, kept)
+def _will_do(climb: _Climb, package: Package, loss: float | None, *, may_keep: bool) -> bool:
+    """Whether a version is within the tolerance of the champion on validation rows; where `keep` is a rung, it must not
+    be surely worse than the restored one, either.
+
+    To keep what there is at every doubt would lose what few rows bring, and these are the usual case.
+    """
+    if loss is None or climb.reference is None:
+        return True
+    if loss > (1 + climb.declaration.deployment.tolerance) * climb.reference:
+        return False
+    return not may_keep or not climb.held_out.is_surely_worse(package, climb.restored, climb.declaration)
 
 
-def _try(climb: _Climb, method: Method, bar: float | None) -> Generator[Training, Trained, _Tried]:
+def _try(climb: _Climb, method: Method, *, may_keep: bool) -> Generator[Training, Trained, _Tried]:
     started = time.perf_counter()
     restored = None if method.name in ANEW else _grown(climb, method)
     own = settled(method, climb.declaration, climb.data.unseen_share)
@@ -197,7 +201,7 @@ def _try(climb: _Climb, method: Method, bar: float | None) -> Generator[Training
         rows_read=wanted.read,
         seconds=time.perf_counter() - started + result.beyond,
         validation_loss=loss,
-        within_tolerance=loss is None or bar is None or loss <= bar,
+        within_tolerance=_will_do(climb, result.package, loss, may_keep=may_keep and method.name != "keep"),
         stopped=_stopped(wanted, result.package) if result.steps else None,
         interpolated=result.package.manifest.get("interpolated") if result.steps else None,
     )

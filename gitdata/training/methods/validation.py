@@ -30,9 +30,21 @@ class Validation:
 
     def loss(self, package: Package | None, declaration: Declaration) -> float | None:
         """The metric of the gate over these rows; None where there are none, or that answers another question."""
+        losses = self._losses(package, declaration)
+        return None if losses is None else gate.mean_loss(losses, declaration, self.stand_for)
+
+    def is_surely_worse(self, package: Package, other: Package | None, declaration: Declaration) -> bool:
+        """Whether a version answers these rows worse than another, and not by chance, by the test of the gate."""
+        own, others = self._losses(package, declaration), self._losses(other, declaration)
+        if own is None or others is None:
+            return False
+        each = 1.0 if self.stand_for is None else self.stand_for / self.stand_for.mean()
+        return gate.compare(each * own, each * others, 0.0).verdict == "refused"
+
+    def _losses(self, package: Package | None, declaration: Declaration) -> NDArray[np.float64] | None:
         if package is None or not self or not gate.comparable(package, declaration, self.columns):
             return None
-        return gate.mean_loss(gate.row_losses(package, self.columns, declaration), declaration, self.stand_for)
+        return gate.row_losses(package, self.columns, declaration)
 
 
 def validation(data: TrainingData, restored: Package | None) -> Validation:

@@ -110,6 +110,7 @@ class _Study:
         snapshot = repo.snapshot(options.revision or default_revision(repo, model))
         text = snapshot.declaration(model)
         declaration, wanted = parse(text, model), declared(repo, model, text)
+        ways = _ways(declaration, options.methods)
         chain, live = live_of(repo, snapshot, wanted)
         groups = _groups([e for e in chain.ordered(live) if e.rows_of("train")], options.stages)
         if len(groups) < 2:
@@ -121,7 +122,7 @@ class _Study:
         lent = lenders(repo, declaration, snapshot, lambda name: repo.ledger(name, ledger), say)
         seeds = tuple(declaration.training.seed + place for place in range(options.seeds))
         source = RowSource(repo, tuple(declaration.data.inputs or ()), tuple(declaration.data.outputs), say)
-        ways, kept = _ways(declaration, options.methods), Kept(repo.state / "study" / model)
+        kept = Kept(repo.state / "study" / model)
         return cls(repo, model, declaration, chain, groups, lent, seeds, ways, source, kept, say)
 
     @property
@@ -255,11 +256,15 @@ def _ways(declaration: Declaration, names: Sequence[str]) -> dict[str, Way]:
 
 
 def _groups(extensions: Sequence[Extension], most: int) -> tuple[tuple[Extension, ...], ...]:
-    """The extensions of each stage: a base, and those after it, joined to stages of about as many train rows."""
+    """The extensions of each stage: a base, and those after it, joined to stages of about as many train rows.
+
+    Which of these one is in follows from where the middle of its rows lies.
+    """
     base, rest = tuple(extensions[:1]), extensions[1:]
     if len(rest) < most:
         return tuple((one,) for one in extensions)
-    rows = list(accumulate(one.rows_of("train") for one in rest))
-    stage = [min(most - 2, (most - 1) * (upto - 1) // rows[-1]) for upto in rows]
-    joined = [tuple(one for one, own in zip(rest, stage, strict=True) if own == each) for each in range(most - 1)]
+    rows = [one.rows_of("train") for one in rest]
+    middles = [end - own / 2 for end, own in zip(accumulate(rows), rows, strict=True)]
+    stages = [int((most - 1) * middle / sum(rows)) for middle in middles]
+    joined = [tuple(one for one, own in zip(rest, stages, strict=True) if own == each) for each in range(most - 1)]
     return (base, *(group for group in joined if group))

@@ -215,7 +215,7 @@ class _Study:
 
         whole = [path.points for path in paths if path.stopped is None]
         stopped = sorted({path.stopped for path in paths if path.stopped is not None})
-        found = asdict(across(whole, [path.points for path in unions if path.stopped is None])) if whole else {}
+        found = asdict(across(whole, [path.points for path in unions if path.stopped is None]))
         fields = {
             "extensions": self.names,
             "method": name,

@@ -70,9 +70,10 @@ class Across:
 
 
 def across(paths: Sequence[Path], unions: Sequence[Path]) -> Across:
-    """What the paths of a way, at least one and all of them whole, come to beside those of union training."""
+    """What the paths of a way, all of them whole, come to beside those of union training; of none there is nothing."""
     stages = tuple(
-        _at_stage([path[place] for path in paths], [path[place] for path in unions]) for place in range(len(paths[0]))
+        _at_stage([path[place] for path in paths], [path[place] for path in unions])
+        for place in range(len(paths[0]) if paths else 0)
     )
     later = stages[1:]
     seconds = [sum(point.seconds for point in path[1:]) for path in unions]

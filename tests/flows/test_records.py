@@ -37,7 +37,7 @@ def test_records_are_those_of_the_golden_file(world: World) -> None:
         ("lineage", "lattice"), ("extend", "lattice", "--grown", world.lattice("whole", 0, 24)),
         ("diff", "lattice@1.0.0", "lattice"),
         ("lineage", "lattice", "--of", "lattice@1.0.0"), ("measures", "lattice"), ("evaluate", "lattice"),
-        ("compare", "lattice@1", "lattice@1"),
+        ("compare", "lattice@1", "lattice@1"), ("study", "lattice", "--methods", "keep", "--seeds", "1"),
         ("retract", "lattice@1.1.0", "--reason", "bad"), ("verify", "--remote", "--deep"),
     ]  # fmt: skip
     for command in commands:

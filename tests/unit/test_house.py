@@ -41,6 +41,7 @@ HEAVY = (
     "pydantic",
     "pyarrow",
     "PIL",
+    "matplotlib",
 )
 
 

@@ -42,3 +42,12 @@ class Repo(repo.Repo):
         from gitdata.commands.check import check
 
         return check(self, model, quick=quick)
+
+    def study(self, model: str, *, methods: tuple[str, ...] = (), seeds: int = 5, stages: int = 10) -> list[Record]:
+        """The records of `gitdata study`: for each method what it came to along the chain, and at what cost.
+
+        Raises Mendable where the model is not declared, a method does not exist, or the chain has a single stage.
+        """
+        from gitdata.commands.study import Options, study
+
+        return study(self, model, Options(None, methods, seeds, stages))

@@ -25,6 +25,7 @@ Digests = Callable[[Columns], NDArray[np.uint64]]
 
 MOST_BYTES = 64 * 2**20
 MOST_ROWS = 2**16
+TEXT_BYTES = 64  # what a text is taken for
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,11 +87,16 @@ def drawn(
     return Reservoir(chosen(columns, first), own[first], held[first], np.empty((len(first), 0), np.float32), seen)
 
 
+def room(row_bytes: int) -> int:
+    """How many rows of such a size a reservoir may hold, however many were seen."""
+    return min(MOST_ROWS, MOST_BYTES // max(1, row_bytes))
+
+
 def _most(names: Sequence[str], rows: Columns, share: float, seen: int) -> int:
     """How many rows a reservoir may hold."""
     one = _read(rows, np.arange(rows_of(rows)) < 1, names)
-    size = sum(column.nbytes if column.dtype.kind not in "OUT" else 64 * column.size for column in one.values())
-    return min(int(share * seen), MOST_ROWS, MOST_BYTES // max(1, size))
+    size = sum(column.nbytes if column.dtype.kind not in "OUT" else TEXT_BYTES * column.size for column in one.values())
+    return min(int(share * seen), room(size))
 
 
 def _read(rows: Columns, mask: NDArray[np.bool_], names: Sequence[str]) -> Columns:

@@ -20,6 +20,7 @@ from gitdata.canonical import readable_json
 from gitdata.commands.engine import allows_python
 from gitdata.commands.lenders import lenders
 from gitdata.commands.records import Record, Say, silent
+from gitdata.commands.restart import changed
 from gitdata.commands.rowsource import AnyColumns, RowSource, schema_of
 from gitdata.commands.situation import declared, default_revision, live_of
 from gitdata.commands.task import Task, View
@@ -75,6 +76,7 @@ def check(repo: Repo, model: str, *, quick: bool = False, say: Say = silent) -> 
     measured = not quick and not found.errors
     if measured:
         runs += [*_held_out(source, parts), *_far(borrowed, source, parts["train"])]
+    runs += _changed(repo, model, declaration)
     news = _news(repo, model, declaration, chain, source, live, say) if measured else []
     findings = sorted([*found.findings, *runs, *news], key=lambda finding: finding.level)
     return _records(model, declaration, chain, live, rows, found, findings, quick=quick)
@@ -241,6 +243,19 @@ def _python(repo: Repo, model: str, declaration: Declaration) -> list[Finding]:
     text = f"the network runs Python, models/{file}, which this machine does not allow"
     remedy = "Read that file; if you trust it: `git config gitdata.allowPython true`."
     return [warning("python", text, remedy, layer=layers[0].name)]
+
+
+def _changed(repo: Repo, model: str, declaration: Declaration) -> list[Finding]:
+    """What is declared otherwise than for the champion."""
+    from gitdata.training.check.findings import warning
+
+    ledger = repo.ledger(model, repo.ledger_commit())
+    champion = ledger.entries[ledger.champion] if ledger.champion else None
+    if champion is None:
+        return []
+    remedy = "Trained so, the model starts anew, on all rows: declare it as it was to go on from what was learned."
+    found = changed(repo, champion, declaration)
+    return [warning("new-start", f"nothing of {model}@{champion.number} is restored: {text}", remedy) for text in found]
 
 
 def _far(borrowed: Lenders, source: RowSource, parts: list[Part]) -> list[Finding]:

@@ -70,3 +70,21 @@ def test_a_version_from_scratch_has_no_parent_and_a_ledger_tells_how_new_rows_lo
     lineage = world.clone.gitdata("lineage", "lattice@3", "--json").records
     assert [version["number"] for version in lineage] == [3]
     assert len(lineage[0]["added"]) == len({*first["added"], *second["added"]}) == 2
+
+
+def test_a_champion_of_another_architecture_is_told_apart_in_words(world: World) -> None:
+    start(world)
+    clone = world.clone
+    clone.declare(**{LADDER: "", "{ dense = 96 }": "{ dense = 32 }"})
+    clause = "layer 1: dense 96 in version 1, dense 32 declared"
+    clone.commit("a smaller network")
+    pending = clone.gitdata("pending", "lattice", "--json").records[0]
+    assert (pending["action"], pending["changed"]) == ("train", [clause])
+    assert clause in clone.gitdata("pending", "lattice").out
+    assert clause in clone.gitdata("status").out
+    (finding,) = [
+        record for record in clone.gitdata("check", "lattice", "--json").records if record.get("rule") == "new-start"
+    ]
+    assert finding["text"] == f"nothing of lattice@1 is restored: {clause}"
+    done = clone.gitdata("train", "lattice", "--dry-run", env={"GITDATA_PROGRESS": "1"})
+    assert f"Nothing of the champion is restored: {clause}." in done.err

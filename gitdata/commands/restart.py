@@ -1,13 +1,13 @@
-"""Restart: why nothing is restored of a version, in words: what is declared otherwise now than when it was trained."""
+"""Restart: why a training begins anew, in words: what is declared otherwise, or that nothing is unseen."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
-from gitdata.data.choice import Decision
+from gitdata.data.choice import Decision, Situation, version_to_restore
 from gitdata.data.ledger import Entry, Ledger
-from gitdata.errors import GitdataError
+from gitdata.errors import GitdataError, Mendable
 from gitdata.repo import Repo
 
 if TYPE_CHECKING:
@@ -44,3 +44,30 @@ def why_anew(repo: Repo, decision: Decision, ledger: Ledger, declaration: Callab
     if decision.action != "train" or decision.restored is not None or ledger.champion is None:
         return ()
     return changed(repo, ledger.entries[ledger.champion], declaration())
+
+
+def said_of_start(
+    repo: Repo, situation: Situation, decision: Decision, declaration: Declaration, named: Sequence[str]
+) -> Iterator[str]:
+    """What to say of a training that begins anew; `named`: the methods that a person asked for.
+
+    Raises Mendable where all of them go on with what is unseen, and nothing is: a training anew is not what was meant.
+    """
+    from gitdata.training.retraining import ANEW
+
+    if decision.action != "train" or decision.restored is not None:
+        return
+    for_unseen = " and ".join(named) if named and not {*ANEW, "auto"} & {*named} else ""
+    if known := version_to_restore(situation):
+        told = f"Nothing is unseen: version {known.number} was trained on all live data"
+        if for_unseen:
+            model = situation.ledger.model
+            raise Mendable(
+                f"{told}, and {for_unseen} would go on with what is not.",
+                f"Extend the dataset, or train anew on everything: `gitdata train {model} --force --method union`.",
+            )
+        yield f"{told}, so that the training is anew, on everything."
+    elif for_unseen:
+        yield f"There is no version that {for_unseen} could go on from: the training is anew, on everything."
+    if found := why_anew(repo, decision, situation.ledger, lambda: declaration):
+        yield f"Nothing of the champion is restored: {'; '.join(found)}."

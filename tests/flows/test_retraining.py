@@ -88,3 +88,24 @@ def test_a_champion_of_another_architecture_is_told_apart_in_words(world: World)
     assert finding["text"] == f"nothing of lattice@1 is restored: {clause}"
     done = clone.gitdata("train", "lattice", "--dry-run", env={"GITDATA_PROGRESS": "1"})
     assert f"Nothing of the champion is restored: {clause}." in done.err
+
+
+def test_a_method_that_goes_on_is_refused_where_nothing_is_unseen(world: World) -> None:
+    start(world)
+    server = world.server
+    before = server.ledger()
+    for methods in (("distil",), ("finetune", "keep")):
+        options = [word for method in methods for word in ("--method", method)]
+        done = server.gitdata("train", "lattice", "--force", *options, code=2)
+        assert "Nothing is unseen: version 1 was trained on all live data" in done.err
+        assert f"{' and '.join(methods)} would go on with what is not" in done.err
+        assert "`gitdata train lattice --force --method union`" in done.err
+    assert server.ledger() == before
+    spoken = {"GITDATA_PROGRESS": "1"}
+    again = server.gitdata("train", "lattice", "--force", "--dry-run", env=spoken)
+    assert "so that the training is anew, on everything" in again.err
+    assert (
+        "Nothing is unseen"
+        in server.gitdata("train", "lattice", "--force", "--method", "auto", "--dry-run", env=spoken).err
+    )
+    assert "would go on" not in server.gitdata("train", "lattice", "--method", "distil", "--dry-run", env=spoken).err

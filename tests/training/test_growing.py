@@ -111,7 +111,11 @@ def test_a_network_without_a_place_for_new_outputs_says_so(base: Package) -> Non
 
 
 def test_what_is_kept_is_the_version_as_it_was(digits: Columns, declaration: Declaration, base: Package) -> None:
-    found = climb(declaration, data(digits, (0, 1, 2, 3), (4,)), base, base, ["keep"])
+    """Its weights are; what its manifest says of a run was of another one."""
+    watched = replace(base, manifest={**base.manifest, "watched": {"stopped": True}})
+    found = climb(declaration, data(digits, (0, 1, 2, 3), (4,)), watched, watched, ["keep"])
+    same = {key: base.manifest[key] for key in ("made_by", "optimizer", "seed")}
+    assert found.package.manifest == {**same, "method": "keep", "steps": 0}
     assert found.package.preprocessing == base.preprocessing
     assert all((found.package.weights[name] == base.weights[name]).all() for name in base.weights)
 

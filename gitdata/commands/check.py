@@ -20,7 +20,7 @@ from gitdata.canonical import readable_json
 from gitdata.commands.engine import allows_python
 from gitdata.commands.lenders import lenders
 from gitdata.commands.records import Record, Say, silent
-from gitdata.commands.restart import changed
+from gitdata.commands.restart import going_on
 from gitdata.commands.rowsource import AnyColumns, RowSource, schema_of
 from gitdata.commands.situation import declared, default_revision, live_of
 from gitdata.commands.task import Task, View
@@ -76,7 +76,7 @@ def check(repo: Repo, model: str, *, quick: bool = False, say: Say = silent) -> 
     measured = not quick and not found.errors
     if measured:
         runs += [*_held_out(source, parts), *_far(borrowed, source, parts["train"])]
-    runs += _changed(repo, model, declaration)
+    runs += going_on(repo, model, declaration)
     news = _news(repo, model, declaration, chain, source, live, say) if measured else []
     findings = sorted([*found.findings, *runs, *news], key=lambda finding: finding.level)
     return _records(model, declaration, chain, live, rows, found, findings, quick=quick)
@@ -133,10 +133,11 @@ def require_rows(task: Task, view: View, columns: Mapping[str, NDArray[Any]], le
 
 
 def say_outside(task: Task, preprocessing: Preprocessing, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Say what rows hold that is far from what a version was fitted to; of rows in blocks the first are looked at."""
+    """Say what is odd in rows for a version that is to learn them; of rows in blocks the first are looked at."""
     from gitdata.training.blocks import blocks_of, rows_of
 
-    for found in preprocessing.outside(next(blocks_of(columns))) if rows_of(columns) else ():
+    first = [next(blocks_of(columns))] if rows_of(columns) else []
+    for found in (*(own for block in first for own in preprocessing.outside(block)), *preprocessing.alike(first)):
         task.say(f"Warning: {found.sentence}.")
 
 
@@ -245,19 +246,6 @@ def _python(repo: Repo, model: str, declaration: Declaration) -> list[Finding]:
     return [warning("python", text, remedy, layer=layers[0].name)]
 
 
-def _changed(repo: Repo, model: str, declaration: Declaration) -> list[Finding]:
-    """What is declared otherwise than for the champion."""
-    from gitdata.training.check.findings import warning
-
-    ledger = repo.ledger(model, repo.ledger_commit())
-    champion = ledger.entries[ledger.champion] if ledger.champion else None
-    if champion is None:
-        return []
-    remedy = "Trained so, the model starts anew, on all rows: declare it as it was to go on from what was learned."
-    found = changed(repo, champion, declaration)
-    return [warning("new-start", f"nothing of {model}@{champion.number} is restored: {text}", remedy) for text in found]
-
-
 def _far(borrowed: Lenders, source: RowSource, parts: list[Part]) -> list[Finding]:
     """What the rows hold that is far from what borrowed layers were fitted to."""
     if not borrowed:
@@ -287,7 +275,7 @@ def _held_out(source: RowSource, parts: Mapping[str, list[Part]]) -> Iterator[Fi
 def _news(
     repo: Repo, model: str, declaration: Declaration, chain: Chain, source: RowSource, live: frozenset[str], say: Say
 ) -> list[Finding]:
-    """What the unseen rows hold that is far from what the champion was fitted to; none without a champion to go on."""
+    """What is odd in the unseen rows, far from what the champion was fitted to or all alike; nothing without one."""
     from gitdata.training.check import Finding
     from gitdata.training.contents import preprocessing_of
 
@@ -303,12 +291,16 @@ def _news(
     except GitdataError as error:
         say(f"What {model}@{champion.number} was fitted to is not known: {error.message}")
         return []
-    remedy = f"Look whether these rows are right; {model}@{champion.number} is to be trained on them."
-    return [
+    look = "Look whether these rows are right;"
+    remedy = f"{look} {model}@{champion.number} is to be trained on them."
+    far = [
         Finding("warning", "outside-seen", found.sentence, remedy, found.field)
         for columns in _blocks(source, parts)
         for found in fitted.outside(columns)
     ]
+    remedy = f"{look} methods that read them alone, as finetune, unlearn the rest; rehearse and distil do not."
+    same = fitted.alike(_blocks(source, parts))
+    return far + [Finding("warning", "alike", f"of the unseen {found.sentence}", remedy, found.field) for found in same]
 
 
 # --- telling -----------------------------------------------------------------------------------------------------

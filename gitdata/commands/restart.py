@@ -11,6 +11,7 @@ from gitdata.errors import GitdataError, Mendable
 from gitdata.repo import Repo
 
 if TYPE_CHECKING:
+    from gitdata.training.check import Finding
     from gitdata.training.declaration import Declaration
 
 UNKNOWN = "[data] or [network] is declared otherwise"
@@ -36,6 +37,38 @@ def changed(repo: Repo, entry: Entry, declaration: Declaration) -> tuple[str, ..
     return found or (UNKNOWN,)
 
 
+def going_on(repo: Repo, model: str, declaration: Declaration) -> list[Finding]:
+    """What stands in the way of going on from the champion: what is declared otherwise, and what it does not hold."""
+    from gitdata.training.check.findings import warning
+    from gitdata.training.retraining import WITH_RESERVOIR
+
+    ledger = repo.ledger(model, repo.ledger_commit())
+    champion = ledger.entries[ledger.champion] if ledger.champion else None
+    if champion is None:
+        return []
+    name = f"{model}@{champion.number}"
+    remedy = "Trained so, the model starts anew, on all rows: declare it as it was to go on from what was learned."
+    anew = [f"nothing of {name} is restored: {text}" for text in changed(repo, champion, declaration)]
+    if anew:
+        return [warning("new-start", text, remedy) for text in anew]
+    remedy = f"Train once by another method, as in `gitdata train {model} --method rehearse`; its version will have it."
+    methods = declaration.retraining.method
+    replaying = (
+        [method.name for method in methods if method.name in WITH_RESERVOIR] if declaration.retraining.reservoir else []
+    )
+    restarting = [method.name for method in methods if method.restart == "stable"]
+    needed = (
+        ("reservoir.json", "a reservoir", replaying),
+        ("stable.safetensors", "weights from before its learning rate fell", restarting),
+    )
+    held = {file.path for file in champion.version.files}
+    return [
+        warning("not-held", f"{' and '.join(names)} need{'s' * (len(names) == 1)} {what}, and {name} has none", remedy)
+        for file, what, names in needed
+        if names and file not in held
+    ]
+
+
 def why_anew(repo: Repo, decision: Decision, ledger: Ledger, declaration: Callable[[], Declaration]) -> tuple[str, ...]:
     """What is declared otherwise than for the champion, where the decision is to start anew beside one.
 
@@ -59,14 +92,14 @@ def said_of_start(
         return
     for_unseen = " and ".join(named) if named and not {*ANEW, "auto"} & {*named} else ""
     if known := version_to_restore(situation):
-        told = f"Nothing is unseen: version {known.number} was trained on all live data"
+        told = f"Nothing is unseen: version {known.number} has seen all live data"
         if for_unseen:
             model = situation.ledger.model
             raise Mendable(
                 f"{told}, and {for_unseen} would go on with what is not.",
                 f"Extend the dataset, or train anew on everything: `gitdata train {model} --force --method union`.",
             )
-        yield f"{told}, so that the training is anew, on everything."
+        yield f"{told}. The training is anew, on everything."
     elif for_unseen:
         yield f"There is no version that {for_unseen} could go on from: the training is anew, on everything."
     if found := why_anew(repo, decision, situation.ledger, lambda: declaration):

@@ -59,8 +59,8 @@ def train(repo: Repo, model: str, options: Options, say: Say = silent, tell: Tel
     ledger_commit = repo.fetch_ledger()
     view = task.view(ledger_commit)
     decision = choice.decide(view.situation, force=options.force)
-    say(sentence(decision, view.chain, view.situation.ledger))
-    for line in said_of_start(repo, view.situation, decision, task.declaration, options.methods or ()):
+    more = list(said_of_start(repo, view.situation, decision, task.declaration, options.methods or ()))
+    for line in (sentence(decision, view.chain, view.situation.ledger), *more):
         say(line)
     if decision.action == "nothing" or options.dry_run:
         return describe(task, decision, None)

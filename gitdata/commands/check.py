@@ -137,8 +137,9 @@ def say_outside(task: Task, preprocessing: Preprocessing, columns: Mapping[str, 
     from gitdata.training.blocks import blocks_of, rows_of
 
     first = [next(blocks_of(columns))] if rows_of(columns) else []
-    for found in (*(own for block in first for own in preprocessing.outside(block)), *preprocessing.alike(first)):
-        task.say(f"Warning: {found.sentence}.")
+    sentences = [found.sentence for block in first for found in preprocessing.outside(block)]
+    for text in (*sentences, *(found.sentence for found in preprocessing.alike(first))):
+        task.say(f"Warning: {text}.")
 
 
 def say_far(task: Task, lenders: Lenders, columns: Mapping[str, NDArray[Any]]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,12 +14,17 @@ Columns = dict[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Dataset:
-    """Columns, which of them are inputs and outputs, and the group of each row: groups are never split."""
+    """Columns, which of them are inputs and outputs, and the group of each row: groups are never split.
+
+    `recorded`: whether the rows stand in the order in which they came; `batches`: with which batch each of them did.
+    """
 
     columns: Columns
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     groups: np.ndarray
+    recorded: bool = False
+    batches: np.ndarray | None = None
 
     @property
     def rows(self) -> int:
@@ -53,14 +58,14 @@ def _lattice(folder: Path) -> Dataset:
     text = ("scenario", "dir")
     columns = {name: _column(rows, name, str if name in text else float) for name in ("t1", "t2", "t3", *text)}
     columns |= {name: np.log10(_column(rows, name, float)) for name in ("W_max", "P_peak")}
-    return Dataset(columns, ("t1", "t2", "t3", *text), ("W_max", "P_peak"), _codes(_column(rows, "run", str)))
+    return Dataset(columns, ("t1", "t2", "t3", *text), ("W_max", "P_peak"), _codes(_column(rows, "run", str)), True)
 
 
 def _crashbox(folder: Path) -> Dataset:
     rows = _table(folder / "crashbox" / "crashbox.csv")
     inputs, outputs = ("Thickness", "Velocity"), ("Peak_Impact_Force_KN", "Energy_Absorbed_KJ")
     columns = {name: _column(rows, name, float) for name in (*inputs, *outputs)}
-    return Dataset(columns, inputs, outputs, _codes(np.stack([columns[name] for name in inputs], axis=1)))
+    return Dataset(columns, inputs, outputs, _codes(np.stack([columns[name] for name in inputs], axis=1)), True)
 
 
 def _tubes(folder: Path) -> Dataset:
@@ -82,7 +87,16 @@ def _gas_drift(folder: Path) -> Dataset:
     batches = [np.load(path) for path in sorted((folder / "gas_drift").glob("batch*.npz"))]
     columns = {f"x{place}": column for place, column in enumerate(np.concatenate([b["x"] for b in batches]).T)}
     gas = np.concatenate([batch["gas"] for batch in batches]).astype(str)
-    return _ungrouped(columns | {"gas": gas}, ("gas",))
+    numbers = np.repeat(np.arange(len(batches)), [len(batch["gas"]) for batch in batches])
+    return replace(_ungrouped(columns | {"gas": gas}, ("gas",)), batches=numbers)
+
+
+def _mnist(folder: Path) -> Dataset:
+    """Two classes are a batch."""
+    with np.load(folder / "mnist10k" / "mnist10k.npz") as found:
+        images, labels = (found[name] for name in ("x", "y"))
+    columns = {"image": images.reshape(-1, 28, 28), "label": labels.astype(np.int64)}
+    return replace(_ungrouped(columns, ("label",)), batches=columns["label"] // 2)
 
 
 def _ungrouped(columns: Mapping[str, np.ndarray], outputs: tuple[str, ...]) -> Dataset:
@@ -112,4 +126,5 @@ LOADERS: dict[str, Callable[[Path], Dataset]] = {
     "airfoil": _uci("airfoil"),
     "gas_drift": _gas_drift,
     "bike": _uci("bike"),
+    "mnist10k": _mnist,
 }

@@ -176,6 +176,41 @@ def compare(
 
 
 @app.command()
+def study(
+    model: Annotated[str, typer.Argument(metavar="MODEL")],
+    methods: Annotated[
+        str | None, typer.Option("--methods", metavar="A,B", help="Methods to compare with union training.")
+    ] = None,
+    seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="How often, each from another seed.")] = 5,
+    stages: Annotated[int, typer.Option("--stages", metavar="N", help="At most; extensions are joined.")] = 10,
+    at: Annotated[str | None, typer.Option("--at", help="The commit whose chain and model; default: HEAD.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option("--plot", metavar="FILE", help="Write a plot: .svg, .png or .pdf.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Go through a dataset's chain again by several methods, and compare accuracy and cost. Records nothing."""
+    from gitdata.commands.study import Options
+    from gitdata.commands.study import study as run
+    from gitdata.report.study import HEADINGS, conclusion, plotted, require_plottable, study_rows
+    from gitdata.report.tables import print_table
+
+    if plot is not None:
+        require_plottable(plot)
+    names = tuple(name.strip() for name in methods.split(",") if name.strip()) if methods else ()
+    records = run(open_repo(), model, Options(at, names, seeds, stages), say)
+
+    def show() -> None:
+        print_table(HEADINGS, study_rows(records), right=range(1, len(HEADINGS)))
+        print_lines(conclusion(records))
+
+    show_records(records, as_json, show)
+    if plot is not None:
+        plotted(records, plot)
+        say(f"The plot is in {plot}.")
+
+
+@app.command()
 def promote(version: Version, message: Why = None, as_json: Json = False) -> None:
     """Make a version the champion."""
     from gitdata.commands.settle import promote as run

@@ -87,11 +87,14 @@ class RowSource:
     def inputs_of(self, columns: Mapping[str, NDArray[Any]]) -> tuple[str, ...]:
         return self.inputs or tuple(name for name in columns if name not in self.outputs)
 
-    def held_out(self, columns: AnyColumns) -> np.ndarray[Any, Any]:
-        """The tenth of the rows that serves as validation rows where there is no such split, by input hash."""
+    def held_out(self, columns: AnyColumns, salt: str = "holdout") -> np.ndarray[Any, Any]:
+        """The tenth of the rows that serves as validation rows where there is no such split, by input hash.
+
+        Another `salt` draws another tenth.
+        """
         from gitdata.data import rows
 
-        return rows.in_fraction(self._digests(columns, self.inputs_of(columns)), HOLDOUT, "holdout")
+        return rows.in_fraction(self._digests(columns, self.inputs_of(columns)), HOLDOUT, salt)
 
     def digests(self, columns: AnyColumns) -> np.ndarray[Any, Any]:
         """The first 64 bits of each row's digest over inputs and outputs: what duplicates and leaks are found by."""

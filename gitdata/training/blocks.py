@@ -7,7 +7,7 @@ plain columns; `blocks_of` gives either as blocks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -79,6 +79,24 @@ def rows_of(columns: Columns) -> int:
     if isinstance(columns, Blocks):
         return columns.rows
     return len(next(iter(columns.values()))) if columns else 0
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """The rows of some columns, one after the other; of fields that some lack, none. Blocks where one is."""
+    parts = [part for part in parts if rows_of(part)] or list(parts[:1])
+    if len(parts) < 2:
+        return parts[0] if parts else {}
+    names = tuple(name for name in parts[0] if all(name in part for part in parts))
+    if any(isinstance(part, Blocks) for part in parts):
+        return Blocks(names, tuple(strand for part in parts for strand in _strands(part, names)))
+    return {name: np.concatenate([part[name] for part in parts]) for name in names}
+
+
+def _strands(columns: Columns, names: Sequence[str]) -> tuple[Strand, ...]:
+    """Columns in memory are one strand of one block."""
+    if isinstance(columns, Blocks):
+        return columns.strands
+    return (Strand((rows_of(columns),), lambda: iter([{name: columns[name] for name in names}])),)
 
 
 def sizes_of(columns: Columns) -> tuple[tuple[int, ...], ...]:

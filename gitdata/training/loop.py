@@ -168,15 +168,14 @@ def train_rows(
     coming = ahead(feed.chunks(rows, order, first, run.steps, cut=cut, pace=pace))
     with interruption.heard() as interrupted, closing(coming) as chunks:
         for batch in chunks:
-            rates = np.float32(factor) * _rates(run, state, batch)
             if not late:
                 pace.begin()
-            arguments = _arguments(run, state, batch, rates, devices)
+            arguments = _arguments(run, state, batch, factor, devices)
             weights, moments, means, found = chunk(weights, moments, means, *arguments, towards)
             if not done - first:
                 pace.begin()  # the first call compiles
             done = batch.first + batch.count
-            late.append((batch, rates, found))
+            late.append((batch, arguments[3][: batch.count], found))
             ends_epoch = on_epoch is not None and (done % run.epoch == 0 or done == run.steps)
             is_due = kept.is_due or interrupted.asked
             settled = [_settle(late.pop(0), state, pace) for _ in range(len(late) - (0 if ends_epoch or is_due else 1))]
@@ -196,19 +195,20 @@ def train_rows(
     return State(weights, moments, state.position + done, means)
 
 
-def _rates(run: Run, state: State, batch: feed.Chunk) -> Rates:
-    """The declared learning rates of the steps of a chunk."""
-    return optimizer.learning_rates(run.optimizer, run.schedule, run.steps, state.position, batch.first, batch.count)
-
-
-def _arguments(run: Run, state: State, batch: feed.Chunk, rates: Rates, devices: Devices) -> tuple[Any, ...]:
-    """What the compiled chunk takes besides the state; `rates`: of the steps of the chunk."""
-    rate = np.zeros(len(batch.masks), np.float32)
-    rate[: batch.count] = rates
-    gains = _gains(run, batch.first, len(batch.masks))
-    first = np.uint32((state.position + batch.first) % 2**32)
+def _arguments(run: Run, state: State, batch: feed.Chunk, factor: float, devices: Devices) -> tuple[Any, ...]:
+    """What the compiled chunk takes besides the state."""
+    rates, gains, first = terms_of(run, state, batch)
     placed = (devices.batches(array) for array in (batch.inputs, batch.targets, batch.masks))
-    return (*placed, rate, gains, np.uint32(run.seed), first, np.int32(batch.count))
+    return (*placed, np.float32(factor) * rates, gains, np.uint32(run.seed), first, np.int32(batch.count))
+
+
+def terms_of(run: Run, state: State, batch: feed.Chunk) -> tuple[Rates, NDArray[np.float32] | None, np.uint32]:
+    """Of the steps of a chunk the declared learning rates, the gains of means, and the position of the first."""
+    rates = np.zeros(len(batch.masks), np.float32)
+    rates[: batch.count] = optimizer.learning_rates(
+        run.optimizer, run.schedule, run.steps, state.position, batch.first, batch.count
+    )
+    return rates, _gains(run, batch.first, len(batch.masks)), np.uint32((state.position + batch.first) % 2**32)
 
 
 def _gains(run: Run, first: int, count: int) -> NDArray[np.float32] | None:
@@ -306,6 +306,21 @@ def compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callab
     Batches are inputs (most steps, rows, width), targets (…), masks (most steps, rows), learning rates and gains of the
     means (most steps, …); `steps` of them are taken.
     """
+    body = _step(plan, loss, declared)
+    if is_slow_in_a_loop(plan):
+        return _step_by_step(jax.jit(body, donate_argnums=1))
+    return jax.jit(_chunk(body), donate_argnums=(0, 1, 2), out_shardings=Devices.local().replicated)
+
+
+@lru_cache(maxsize=32)
+def compiled_together(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callable[..., Carry]:
+    """The same for many runs at once: all but rates, gains, position and steps has a first axis of runs."""
+    many = jax.vmap(_chunk(_step(plan, loss, declared)), (0, 0, 0, 0, 0, 0, None, None, 0, None, None, 0))
+    return jax.jit(many, donate_argnums=(0, 1, 2))
+
+
+def _step(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callable[..., Carry]:
+    """One step: (its place, state, batch, gain, seed, position, pull) → the state later."""
     direction = optimizer.direction(declared, network.weight_shapes(plan))
     learned, random = network.learned(plan), network.is_random(plan)
 
@@ -316,22 +331,22 @@ def compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callab
         return jnp.sum(mask * losses.row_loss(loss, output, y)) / jnp.sum(mask), kept
 
     def step(
-        weights: jax.Array, moments: Any, batch: tuple[jax.Array, ...], key: jax.Array | None, towards: Pull | None
-    ) -> tuple[jax.Array, Any, jax.Array]:
-        x, y, mask, rate = batch
-        (value, kept), gradient = jax.value_and_grad(mean_loss, has_aux=True)(weights, x, y, mask, key)
-        updates, moved = direction.update(pull.pulled(gradient, weights, towards), moments, weights)
-        stepped = optax.apply_updates(weights, -rate * updates)
-        return stepped if learned is None else jnp.where(learned, stepped, kept), moved, value
-
-    def body(
         place: Any, carry: Carry, batch: tuple[Any, ...], gain: Any, seed: Any, position: Any, towards: Pull | None
     ) -> Carry:
-        weights, moments, means, found = carry
+        (weights, moments, means, found), (x, y, mask, rate) = carry, batch
         key = jax.random.fold_in(jax.random.key(seed), position) if random else None
-        weights, moments, value = step(weights, moments, batch, key, towards)
+        (value, kept), gradient = jax.value_and_grad(mean_loss, has_aux=True)(weights, x, y, mask, key)
+        updates, moments = direction.update(pull.pulled(gradient, weights, towards), moments, weights)
+        stepped = optax.apply_updates(weights, -rate * updates)
+        weights = stepped if learned is None else jnp.where(learned, stepped, kept)
         means = None if means is None else means + gain[:, None] * (weights[None, :] - means)
         return weights, moments, means, found.at[place].set(value)
+
+    return step
+
+
+def _chunk(step: Callable[..., Carry]) -> Callable[..., Carry]:
+    """Many steps in one program."""
 
     def chunk(
         weights: jax.Array, moments: Any, means: Any, x: jax.Array, y: jax.Array, masks: jax.Array, rates: jax.Array,
@@ -339,17 +354,15 @@ def compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callab
     ) -> Carry:  # fmt: skip
         def taken(place: jax.Array, carry: Carry) -> Carry:
             batch, gain = (x[place], y[place], masks[place], rates[place]), None if gains is None else gains[place]
-            return body(place, carry, batch, gain, seed, position + place.astype(jnp.uint32), towards)
+            return step(place, carry, batch, gain, seed, position + place.astype(jnp.uint32), towards)
 
         done: Carry = jax.lax.fori_loop(0, steps, taken, (weights, moments, means, jnp.zeros(len(masks))))
         return done
 
-    if _is_slow_in_a_loop(plan):
-        return _step_by_step(jax.jit(body, donate_argnums=1))
-    return jax.jit(chunk, donate_argnums=(0, 1, 2), out_shardings=Devices.local().replicated)
+    return chunk
 
 
-def _is_slow_in_a_loop(plan: Plan) -> bool:
+def is_slow_in_a_loop(plan: Plan) -> bool:
     """Whether XLA would not lay out what the network computes for its fast CPU kernels: convolutions within a loop."""
     convolves = any(isinstance(layer, Conv) for layer in every_layer(plan.layers))
     return convolves and jax.default_backend() == "cpu" and Devices.local().count == 1

@@ -3,7 +3,7 @@
 Where the rows of what was seen are on this machine, `rehearse` comes first: it reads all of them, and forgets nothing.
 Where they are not, `distil` does with what travels in the package, and `rehearse`, which fetches them, comes after it.
 Where too little was seen for a reservoir there is nothing to be saved. `keep` is a rung of every climb: a version that
-answers the validation rows worse than the one that it would replace is not taken.
+surely answers the validation rows worse than the one that it would replace is not taken.
 """
 
 from __future__ import annotations

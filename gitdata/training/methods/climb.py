@@ -1,14 +1,14 @@
 """Climb: rungs are tried in order until one is within the tolerance of the champion on validation rows; else the best.
 
-The rungs of `auto` are held against the restored version besides: where none answers the validation rows as well as it
-does, it is kept as it is.
+The rungs of `auto` are held against the restored version besides: where all of them are surely worse on the validation
+rows, it is kept as it is.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
 
@@ -24,7 +24,7 @@ from gitdata.training.methods import auto, derpp, distil, ewc, finetune, l2sp, l
 from gitdata.training.methods.news import News, news
 from gitdata.training.methods.occasion import Columns, Ingredients, Occasion, TrainingData
 from gitdata.training.methods.remembering import WHOLE, remembering
-from gitdata.training.methods.running import Course, carry_out
+from gitdata.training.methods.running import Trained, Training, carry_out
 from gitdata.training.methods.strength import settled
 from gitdata.training.methods.validation import Validation, validation
 from gitdata.training.package import Package
@@ -33,6 +33,7 @@ from gitdata.training.retraining import ANEW
 from gitdata.training.shuffle import Held
 
 Say = Callable[[str], None]
+Ascent = Generator[Training, Trained, "Outcome"]
 Prepare = Callable[[Occasion], Ingredients]
 
 PREPARE: dict[str, Prepare] = {
@@ -93,24 +94,22 @@ class _Climb:
     lenders: Lenders
     held_out: Validation
     reference: float | None
-    watch: Callable[[Course], loop.Onlookers]
     say: Say
 
 
-def climb(
+def ascent(
     declaration: Declaration,
     data: TrainingData,
     restored: Package | None,
     champion: Package | None,
     methods: Sequence[str] | None = None,
     progress: Say | None = None,
-    watch: Callable[[Course], loop.Onlookers] | None = None,
     lenders: Lenders = MappingProxyType({}),
-) -> Outcome:
+) -> Ascent:
     """Try the methods in order until one is within the tolerance of the champion on validation rows, else the best.
 
     Without a version to restore, or where its outputs are of another kind than is declared now, there is one: `union`.
-    `watch` says who looks on at a run. `lenders`: the versions that the network borrows of.
+    `lenders`: the versions that the network borrows of. Whoever drives it is handed each training, and trains.
     """
     say = progress or (lambda message: None)
     wanted = methods_named(methods or (), declaration.retraining) or declaration.retraining.method
@@ -125,8 +124,8 @@ def climb(
     fresh = news(data, restored, declaration)
     if fresh.drifted:
         say(f"The new rows differ from those seen so far: {', '.join(fresh.drifted)}.")
-    own = _Climb(declaration, data, restored, lenders, held_out, reference, watch or _nobody, say)
-    tried = _try_all(own, _rungs(wanted, data, restored))
+    own = _Climb(declaration, data, restored, lenders, held_out, reference, say)
+    tried = yield from _try_all(own, _rungs(wanted, data, restored))
     taken = tried[-1] if tried[-1].rung.within_tolerance else min(tried, key=_loss_of)
     before = None if taken.rung.method == "scratch" else taken.restored or restored
     package = remembering(taken.package, taken.rung.method, taken.trained_on, declaration, data, before)
@@ -144,18 +143,18 @@ def _rungs(wanted: Sequence[Method], data: TrainingData, restored: Package | Non
     return (*found, Method(name="keep")) if has_auto else tuple(found)
 
 
-def _try_all(climb: _Climb, rungs: Sequence[Method]) -> list[_Tried]:
+def _try_all(climb: _Climb, rungs: Sequence[Method]) -> Generator[Training, Trained, list[_Tried]]:
     """Every rung up to the first that will do. Raises what was wrong where none came to anything.
 
     Where a version may be kept, rows that are nowhere any more are no reason to end: what does without them is there.
     """
     tried: list[_Tried] = []
     failed: GitdataError | None = None
-    bar = _bar(climb, rungs)
-    passable = (Mendable, DataUnavailable) if any(method.name == "keep" for method in rungs) else (Mendable,)
+    may_keep = any(method.name == "keep" for method in rungs)
+    passable = (Mendable, DataUnavailable) if may_keep else (Mendable,)
     for method in rungs:
         try:
-            found = _try(climb, method, bar)
+            found = yield from _try(climb, method, may_keep=may_keep)
         except passable as error:
             failed = error
             climb.say(f"{method.name}: {error.message}")
@@ -169,23 +168,27 @@ def _try_all(climb: _Climb, rungs: Sequence[Method]) -> list[_Tried]:
     return tried
 
 
-def _bar(climb: _Climb, rungs: Sequence[Method]) -> float | None:
-    """The largest loss that will do: within the tolerance of the champion, and where `keep` is a rung, its own loss."""
-    if climb.reference is None:
-        return None
-    bar = (1 + climb.declaration.deployment.tolerance) * climb.reference
-    kept = climb.held_out.loss(climb.restored, climb.declaration) if any(m.name == "keep" for m in rungs) else None
-    return bar if kept is None else min(bar, kept)
+def _will_do(climb: _Climb, package: Package, loss: float | None, *, may_keep: bool) -> bool:
+    """Whether a version is within the tolerance of the champion on validation rows; where `keep` is a rung, it must not
+    be surely worse than the restored one, either.
+
+    To keep what there is at every doubt would lose what few rows bring, and these are the usual case.
+    """
+    if loss is None or climb.reference is None:
+        return True
+    if loss > (1 + climb.declaration.deployment.tolerance) * climb.reference:
+        return False
+    return not may_keep or not climb.held_out.is_surely_worse(package, climb.restored, climb.declaration)
 
 
-def _try(climb: _Climb, method: Method, bar: float | None) -> _Tried:
+def _try(climb: _Climb, method: Method, *, may_keep: bool) -> Generator[Training, Trained, _Tried]:
     started = time.perf_counter()
     restored = None if method.name in ANEW else _grown(climb, method)
     own = settled(method, climb.declaration, climb.data.unseen_share)
     occasion = Occasion(climb.declaration, own, climb.data, restored, climb.lenders)
     wanted = _kept(occasion) if method.name == "keep" else PREPARE[method.name](occasion)
     try:
-        result = carry_out(occasion, wanted, climb.held_out, climb.watch)
+        result = yield from carry_out(occasion, wanted, climb.held_out)
     except loop.Diverged as error:
         numbers = [number for number in error.numbers if number < rows_of(wanted.trained_on)]
         names = climb.data.names
@@ -196,9 +199,9 @@ def _try(climb: _Climb, method: Method, bar: float | None) -> _Tried:
         steps=result.steps,
         union_steps=climb.declaration.training.epochs * occasion.batches(climb.data.whole_rows),
         rows_read=wanted.read,
-        seconds=time.perf_counter() - started + result.before,
+        seconds=time.perf_counter() - started + result.beyond,
         validation_loss=loss,
-        within_tolerance=loss is None or bar is None or loss <= bar,
+        within_tolerance=_will_do(climb, result.package, loss, may_keep=may_keep and method.name != "keep"),
         stopped=_stopped(wanted, result.package) if result.steps else None,
         interpolated=result.package.manifest.get("interpolated") if result.steps else None,
     )
@@ -231,10 +234,6 @@ def _grown(climb: _Climb, method: Method) -> Package | None:
     names = "; ".join(f"{', '.join(map(str, own))} of '{name}'" for name, own in classes.items())
     climb.say(f"New classes: {names}. The restored version gets outputs for them.")
     return wide
-
-
-def _nobody(course: Course) -> loop.Onlookers:
-    return loop.Onlookers()
 
 
 def _goes_on(package: Package, declaration: Declaration) -> bool:

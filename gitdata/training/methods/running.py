@@ -1,10 +1,15 @@
-"""Running: a method carried out, from its ingredients to a package."""
+"""Running: a method carried out, from its ingredients to a package.
+
+How a training is computed is left to whoever *drives*: `carry_out` hands out a training that is about to begin, and is
+handed what it came to. So one training is driven by itself, and those of many seeds together (`driving`).
+"""
 
 from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Generator
 from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib.metadata import version
@@ -24,6 +29,7 @@ from gitdata.training.methods.validation import Validation
 from gitdata.training.package import Package
 from gitdata.training.preprocessing import Preprocessing
 from gitdata.training.settings import EarlyStopping
+from gitdata.training.shuffle import Rows
 from gitdata.training.stopping import is_watched
 from gitdata.training.watch import Watch, answerable
 
@@ -50,12 +56,34 @@ class Course:
 
 
 @dataclass(frozen=True, slots=True)
+class Training:
+    """A run that is about to begin, with all that it takes."""
+
+    course: Course
+    run: loop.Run
+    state: loop.State
+    rows: Rows
+    watch: Watch | None
+
+
+@dataclass(frozen=True, slots=True)
+class Trained:
+    """The state that a training ended in, and the seconds that it took."""
+
+    state: loop.State
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
-    """What a run came to, the steps that were taken, and the seconds up to a checkpoint that it went on from."""
+    """What a run came to, the steps that were taken, and the seconds beyond those that went by here.
+
+    They are more where a run went on from a checkpoint, and less where others were computed meanwhile.
+    """
 
     package: Package
     steps: int
-    before: float
+    beyond: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +107,7 @@ def terms(occasion: Occasion) -> _Terms:
     )
 
 
-def carry_out(
-    occasion: Occasion, wanted: Ingredients, validation: Validation, looking: Callable[[Course], loop.Onlookers]
-) -> Result:
+def carry_out(occasion: Occasion, wanted: Ingredients, validation: Validation) -> Generator[Training, Trained, Result]:
     """Train as a method wants it."""
     if not wanted.steps and occasion.restored is not None:
         same = {key: occasion.restored.manifest[key] for key in OF_STATE if key in occasion.restored.manifest}
@@ -118,15 +144,16 @@ def carry_out(
         measure,
         (lambda: watch.last) if watch else None,
     )
-    onlookers, on_epoch = looking(course), watch.on_epoch if watch else None
-    last = loop.train_rows(run, state, wanted.rows, onlookers, on_epoch, watch)
+    asked = time.perf_counter()
+    found = yield Training(course, run, state, wanted.rows, watch)
+    beyond = found.seconds - (time.perf_counter() - asked)
+    last = found.state
     trained, steps = watch.result(last) if watch else last, last.position - state.position
-    before = onlookers.checkpoint.before if onlookers.checkpoint else 0.0
     kept = dict(zip(averages, trained.means, strict=True)) if averages and steps == wanted.steps else {}
     if "average" in kept:
         trained = replace(trained, weights=kept["average"])
     package = make(trained, steps, watch=watch, stable=kept.get("stable"))
-    return Result(_interpolated(occasion, package, validation), steps, before)
+    return Result(_interpolated(occasion, package, validation), steps, beyond)
 
 
 def _package(

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gitdata.training import gate
-from gitdata.training.blocks import Blocks, Strand, rows_of
+from gitdata.training.blocks import joined, rows_of
 from gitdata.training.declaration import Declaration
 from gitdata.training.methods.occasion import TrainingData
 from gitdata.training.package import Package
@@ -30,9 +30,21 @@ class Validation:
 
     def loss(self, package: Package | None, declaration: Declaration) -> float | None:
         """The metric of the gate over these rows; None where there are none, or that answers another question."""
+        losses = self._losses(package, declaration)
+        return None if losses is None else gate.mean_loss(losses, declaration, self.stand_for)
+
+    def is_surely_worse(self, package: Package, other: Package | None, declaration: Declaration) -> bool:
+        """Whether a version answers these rows worse than another, and not by chance, by the test of the gate."""
+        own, others = self._losses(package, declaration), self._losses(other, declaration)
+        if own is None or others is None:
+            return False
+        each = 1.0 if self.stand_for is None else self.stand_for / self.stand_for.mean()
+        return gate.compare(each * own, each * others, 0.0).verdict == "refused"
+
+    def _losses(self, package: Package | None, declaration: Declaration) -> NDArray[np.float64] | None:
         if package is None or not self or not gate.comparable(package, declaration, self.columns):
             return None
-        return gate.mean_loss(gate.row_losses(package, self.columns, declaration), declaration, self.stand_for)
+        return gate.row_losses(package, self.columns, declaration)
 
 
 def validation(data: TrainingData, restored: Package | None) -> Validation:
@@ -44,12 +56,5 @@ def validation(data: TrainingData, restored: Package | None) -> Validation:
     old = reservoir.held_out
     if not rows_of(own):
         return Validation(old)
-    names = [name for name in old if name in own]
-    joined: Columns
-    if isinstance(own, Blocks):
-        strand = Strand((rows_of(old),), lambda: iter([{name: old[name] for name in names}]))
-        joined = Blocks(tuple(names), (*own.strands, strand))
-    else:
-        joined = {name: np.concatenate([np.asarray(own[name]), old[name]]) for name in names}
     each = reservoir.seen / len(reservoir.held)
-    return Validation(joined, np.concatenate([np.ones(rows_of(own)), np.full(rows_of(old), each)]))
+    return Validation(joined([own, old]), np.concatenate([np.ones(rows_of(own)), np.full(rows_of(old), each)]))

@@ -1,0 +1,168 @@
+"""gitdata study as people meet it: results that are kept and gone on with, a table, a plot, and an untouched ledger."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from world import World
+
+TWO = ("study", "lattice", "--methods", "finetune,rehearse", "--seeds", "2")
+SAID = {"GITDATA_PROGRESS": "1"}
+
+
+@pytest.fixture
+def grown(world: World) -> World:
+    """A base and an extension, with rows to test on and to validate with."""
+    world.clone.declare()
+    world.clone.gitdata(
+        "add", "lattice", world.lattice("base", 0, 30), "--test", "0.15", "--validation", "0.15", "--inputs",
+        "t1,t2,t3,scenario,dir", "--outputs", "W_max,P_peak",
+    )  # fmt: skip
+    world.clone.commit("a dataset and a model")
+    extend(world, 30, 40)
+    return world
+
+
+def extend(world: World, first: int, last: int) -> None:
+    world.clone.gitdata(
+        "extend", "lattice", world.lattice(f"runs{first}", first, last), "--test", "0.15", "--validation", "0.15", "-m",
+        "more",
+    )  # fmt: skip
+
+
+def computed(said: str) -> list[str]:
+    """The stages that were computed, as in `rehearse 2`."""
+    lines = [line for line in said.splitlines() if ", stage " in line]
+    return [f"{line.split(',')[0]} {line.split(' stage ')[1][0]}" for line in lines]
+
+
+def test_a_study_is_computed_once_and_goes_on_where_the_chain_grew(grown: World) -> None:
+    clone = grown.clone
+    first = clone.gitdata(*TWO, "--json", env=SAID)
+    assert computed(first.err) == ["finetune 1", "finetune 2", "rehearse 2", "union 2"], "the base is everybody's"
+    by_method = {record["method"]: record for record in first.records}
+    assert list(by_method) == ["finetune", "rehearse", "union"]
+    for record in by_method.values():
+        assert (record["kind"], record["seeds"], record["stopped"]) == ("study", 2, [])
+        assert [stage["ratio"] is not None for stage in record["stages"]] == [True, True]
+    assert by_method["union"]["stages"][-1]["ratio"]["mean"] == pytest.approx(1)
+    assert by_method["union"]["steps_ratio"] == 1
+    assert 0 < by_method["finetune"]["steps_ratio"] < by_method["rehearse"]["steps_ratio"] < 0.5
+
+    again = clone.gitdata(*TWO, "--json", env=SAID)
+    assert computed(again.err) == []
+    assert again.records == first.records
+
+    extend(grown, 40, 44)
+    more = clone.gitdata(*TWO, "--json", env=SAID)
+    assert computed(more.err) == ["finetune 3", "rehearse 3", "union 3"]
+    assert [record["stages"][:2] for record in more.records] == [record["stages"] for record in first.records]
+    assert clone.git("for-each-ref", "refs/heads/gitdata", "refs/remotes/origin/gitdata") == "", "nothing is recorded"
+
+
+@pytest.mark.slow
+def test_what_is_kept_may_be_damaged_or_deleted(grown: World) -> None:
+    clone = grown.clone
+    first = clone.gitdata(*TWO, "--json").records
+    kept = clone.repo.state / "study" / "lattice"
+    for path in kept.glob("*.json"):
+        path.write_text(path.read_text()[:40])
+    for path in kept.glob("*.package"):
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    again = clone.gitdata(*TWO, "--json").records
+    assert [_without_seconds(record) for record in again] == [_without_seconds(record) for record in first]
+
+
+def _without_seconds(record: dict) -> dict:  # type: ignore[type-arg]
+    stages = [{key: value for key, value in stage.items() if key != "seconds"} for stage in record["stages"]]
+    return {**record, "stages": stages, "time_ratio": None}
+
+
+@pytest.mark.slow
+def test_a_package_that_is_gone_is_made_again_from_where_one_is(grown: World) -> None:
+    clone = grown.clone
+    clone.gitdata(*TWO)
+    extend(grown, 40, 44)
+    for path in (clone.repo.state / "study" / "lattice").glob("*.package"):
+        path.unlink()
+    done = clone.gitdata(*TWO, env=SAID)
+    assert computed(done.err) == [
+        "finetune 1", "finetune 2", "finetune 3", "rehearse 2", "rehearse 3", "union 3",
+    ]  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_table_a_sentence_and_a_plot(grown: World, tmp_path: Path) -> None:
+    done = grown.clone.gitdata(*TWO, "--plot", tmp_path / "study.svg")
+    headings, _, *rows = done.out.splitlines()
+    assert headings.split()[:2] == ["method", "loss"]
+    assert [row.split()[0] for row in rows[:3]] == ["finetune", "rehearse", "union"], "the cheapest first"
+    assert "lattice@1.0.0, and 1 stage after it up to lattice@1.1.0; mae on the test rows" in done.out
+    assert "of union training" in done.out
+    drawn = ElementTree.parse(tmp_path / "study.svg").getroot()
+    assert drawn.tag.endswith("svg")
+    content = (tmp_path / "study.svg").read_bytes()
+    grown.clone.gitdata(*TWO, "--plot", tmp_path / "study.svg")
+    assert (tmp_path / "study.svg").read_bytes() == content, "equal studies are equal files"
+
+
+@pytest.mark.slow
+def test_without_test_rows_a_tenth_of_the_train_rows_serves(world: World) -> None:
+    world.clone.declare()
+    world.clone.gitdata(
+        "add", "lattice", world.lattice("base", 0, 30), "--inputs", "t1,t2,t3,scenario,dir", "--outputs",
+        "W_max,P_peak",
+    )  # fmt: skip
+    world.clone.commit("a dataset and a model")
+    world.clone.gitdata("extend", "lattice", world.lattice("more", 30, 40), "-m", "more")
+    done = world.clone.gitdata("study", "lattice", "--methods", "rehearse", "--seeds", "1", "--json").records
+    assert [record["stages"][-1]["loss"]["mean"] > 0 for record in done] == [True, True]
+
+
+@pytest.mark.slow
+def test_a_method_that_cannot_be_is_told_and_the_others_are_compared(grown: World) -> None:
+    grown.clone.declare(**{"[retraining]\n": "[retraining]\nreservoir = 0\n"})
+    grown.clone.commit("no sample travels")
+    done = grown.clone.gitdata("study", "lattice", "--methods", "distil,finetune", "--seeds", "1")
+    assert "distil: distil needs the reservoir of the restored version, which has none." in done.out
+    assert [line.split()[0] for line in done.out.splitlines()[2:4]] == ["finetune", "union"]
+
+
+MISTAKES = {
+    ("lattice", "--seeds", "0"): "--seeds 0 is no number of seeds",
+    ("lattice", "--stages", "1"): "--stages 1 is too few",
+    ("lattice", "--methods", "finetun"): "There is no method 'finetun'; is 'finetune' meant?",
+    ("lattice", "--plot", "study.gif"): "There are no plots of the kind '.gif'",
+    ("lattice", "--plot", "nowhere/study.svg"): "There is no folder 'nowhere' for the plot",
+    ("lattice",): "lattice has one extension with train rows: nothing to go on with",
+    ("steel",): "steel",
+}
+
+
+def test_mistakes(world: World) -> None:
+    world.clone.declare()
+    world.clone.gitdata(
+        "add", "lattice", world.lattice("base", 0, 10), "--inputs", "t1,t2,t3,scenario,dir", "--outputs",
+        "W_max,P_peak",
+    )  # fmt: skip
+    world.clone.commit("a dataset and a model")
+    for arguments, message in MISTAKES.items():
+        done = world.clone.gitdata("study", *arguments, code=2)
+        assert message in done.err
+    assert not (world.clone.repo.state / "study").exists()
+
+
+@pytest.mark.slow
+def test_many_extensions_are_joined_to_stages(grown: World) -> None:
+    for first in (40, 42, 44, 46):
+        extend(grown, first, first + 2)
+    done = grown.clone.gitdata(
+        "study", "lattice", "--methods", "finetune", "--seeds", "1", "--stages", "3", "--json"
+    ).records[-1]
+    assert done["extensions"] == [
+        ["lattice@1.0.0"],
+        ["lattice@1.1.0"],
+        ["lattice@1.2.0", "lattice@1.3.0", "lattice@1.4.0", "lattice@1.5.0"],
+    ]

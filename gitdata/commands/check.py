@@ -301,7 +301,7 @@ def _news(
     ]
     remedy = f"{look} methods that read them alone, as finetune, unlearn the rest; rehearse and distil do not."
     same = fitted.alike(_blocks(source, parts))
-    return far + [Finding("warning", "alike", f"of the unseen {found.sentence}", remedy, found.field) for found in same]
+    return far + [Finding("warning", "alike", found.sentence, remedy, found.field) for found in same]
 
 
 # --- telling -----------------------------------------------------------------------------------------------------

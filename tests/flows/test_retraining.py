@@ -112,7 +112,7 @@ def test_an_extension_with_one_answer_is_pointed_at_and_what_a_package_does_not_
     clone.git("push", "--quiet", "origin", "HEAD:main", env={"GITDATA_SKIP_TRAIN": "1"})
     before = clone.git("ls-remote", "origin")
     done = clone.gitdata("train", "lattice", code=2, env={"GITDATA_PROGRESS": "1"})
-    assert re.search(r"Warning: 'W_max' is 0.0002 in all \d\d rows", done.err)
+    assert re.search(r"Warning: 'W_max' is 0.0002 in all \d\d new rows", done.err)
     assert "distil needs the reservoir of the restored version, which has none." in done.err
     assert "Declare more than reservoir = 0 in [retraining], then train once" in done.err
     assert clone.git("ls-remote", "origin") == before

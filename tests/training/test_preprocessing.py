@@ -240,12 +240,12 @@ def test_outputs_that_are_the_same_in_all_rows_are_found() -> None:
     numbers = fit(SIMPLE, {"x": np.arange(20.0), "y": np.arange(20.0)})
     same = [{"x": np.arange(5.0), "y": np.full(5, 0.25)}] * 2
     (found,) = numbers.alike(same)
-    assert found.sentence == "'y' is 0.25 in all 10 rows"
+    assert found.sentence == "'y' is 0.25 in all 10 new rows"
     assert numbers.alike(same[:1]) == numbers.alike([]) == []
     assert numbers.alike([*same, {"x": np.arange(1.0), "y": np.array([0.5])}]) == []
     classes = fit(CLASSES, {"x": np.arange(20.0), "y": np.array(["a", "b"] * 10, object)})
     (found,) = classes.alike([{"x": np.arange(9.0), "y": np.array(["b"] * 9, object)}])
-    assert found.sentence == "'y' is b in all 9 rows"
+    assert found.sentence == "'y' is b in all 9 new rows"
     curves = fit(SIMPLE, {"x": np.arange(20.0), "y": np.arange(60.0).reshape(20, 3)})
     (found,) = curves.alike([{"x": np.arange(9.0), "y": np.tile([1.0, 2.0, 3.0], (9, 1))}])
-    assert found.sentence == "'y' is the same in all 9 rows"
+    assert found.sentence == "'y' is the same in all 9 new rows"

@@ -27,7 +27,7 @@ class Alike:
     @property
     def sentence(self) -> str:
         """For people."""
-        return f"'{self.field}' is {self.value or 'the same'} in all {self.rows} rows"
+        return f"'{self.field}' is {self.value or 'the same'} in all {self.rows} new rows"
 
 
 def alike(outputs: Sequence[FieldCode], blocks: Iterable[Columns]) -> list[Alike]:

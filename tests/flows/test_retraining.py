@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from world import World
+
+from gitdata.commands.restart import UNKNOWN, changed
+from gitdata.training.declaration import parse
 
 LADDER = 'method = ["finetune", "rehearse", "union"]\n'
 
@@ -91,6 +95,12 @@ def test_a_champion_of_another_architecture_is_told_apart_in_words(world: World)
     assert finding["text"] == f"nothing of lattice@1 is restored: {clause}"
     done = clone.gitdata("train", "lattice", "--dry-run", env={"GITDATA_PROGRESS": "1"})
     assert f"Nothing of the champion is restored: {clause}." in done.err
+    entry = clone.repo.ledger("lattice", clone.repo.ledger_commit()).numbered(1)
+    assert entry is not None
+    elsewhere = replace(entry, version=replace(entry.version, commit="0" * 40))
+    now = parse(clone.repo.snapshot().declaration("lattice"), "lattice")
+    assert changed(clone.repo, entry, now) == (clause,)
+    assert changed(clone.repo, elsewhere, now) == (UNKNOWN,), "a commit that is not here says nothing"
 
 
 def constant(world: World, first: int, last: int) -> Path:

@@ -336,6 +336,9 @@ def test_a_declared_reservoir_is_weighed() -> None:
     assert "250,000 rows, 6 MiB; a package takes 65,536 rows and 64 MiB at most, so that 65,536 are kept (13.1%)" in (
         found.text
     )
+    said = found.remedy.partition(";")[0].removeprefix("Declare ")
+    mended = declared(training=f"[retraining]\n{said}")
+    assert "reservoir" not in rules(examined(mended, PLAIN, rows=rows).findings), "the remedy is one"
     images = {**PLAIN, "x": np.zeros((N, 28, 28)), "z": Z}
     layers = f'[{{ input = "x" }}, "flatten", {OUT}]'
     large = declared(training="[retraining]\nreservoir = 0.5", layers=layers)

@@ -38,7 +38,8 @@ def _capped(subject: Subject, share: float, seen: int, wanted: int) -> Iterator[
         f"reservoir = {share:g} of {seen:,} rows is {wanted:,} rows, {wanted * size / _MIB:,.0f} MiB{beyond}; a package"
         f" takes {MOST_ROWS:,} rows and {MOST_BYTES // _MIB} MiB at most, so that {most:,} are kept ({most / seen:.1%})"
     )
-    remedy = f"Declare reservoir = {most / seen:.2g}; where that is too little, take `rehearse`, which reads all rows."
+    held = math.floor(most / seen * 1e6) / 1e6
+    remedy = f"Declare reservoir = {held:g}; where that is too little, take `rehearse`, which reads all rows."
     yield warning("reservoir", text, remedy)
 
 

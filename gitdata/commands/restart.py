@@ -47,10 +47,9 @@ def going_on(repo: Repo, model: str, declaration: Declaration) -> list[Finding]:
     if champion is None:
         return []
     name = f"{model}@{champion.number}"
-    remedy = "Trained so, the model starts anew, on all rows: declare it as it was to go on from what was learned."
-    anew = [f"nothing of {name} is restored: {text}" for text in changed(repo, champion, declaration)]
-    if anew:
-        return [warning("new-start", text, remedy) for text in anew]
+    if found := changed(repo, champion, declaration):
+        remedy = "Trained so, the model starts anew, on all rows: declare it as it was to go on from what was learned."
+        return [warning("new-start", f"nothing of {name} is restored: {'; '.join(found)}", remedy)]
     remedy = f"Train once by another method, as in `gitdata train {model} --method rehearse`; its version will have it."
     methods = declaration.retraining.method
     replaying = (

@@ -20,6 +20,7 @@ from gitdata.canonical import readable_json
 from gitdata.commands.engine import allows_python
 from gitdata.commands.lenders import lenders
 from gitdata.commands.records import Record, Say, silent
+from gitdata.commands.restart import going_on
 from gitdata.commands.rowsource import AnyColumns, RowSource, schema_of
 from gitdata.commands.situation import declared, default_revision, live_of
 from gitdata.commands.task import Task, View
@@ -75,6 +76,7 @@ def check(repo: Repo, model: str, *, quick: bool = False, say: Say = silent) -> 
     measured = not quick and not found.errors
     if measured:
         runs += [*_held_out(source, parts), *_far(borrowed, source, parts["train"])]
+    runs += going_on(repo, model, declaration)
     news = _news(repo, model, declaration, chain, source, live, say) if measured else []
     findings = sorted([*found.findings, *runs, *news], key=lambda finding: finding.level)
     return _records(model, declaration, chain, live, rows, found, findings, quick=quick)
@@ -131,11 +133,13 @@ def require_rows(task: Task, view: View, columns: Mapping[str, NDArray[Any]], le
 
 
 def say_outside(task: Task, preprocessing: Preprocessing, columns: Mapping[str, NDArray[Any]]) -> None:
-    """Say what rows hold that is far from what a version was fitted to; of rows in blocks the first are looked at."""
+    """Say what is odd in rows for a version that is to learn them; of rows in blocks the first are looked at."""
     from gitdata.training.blocks import blocks_of, rows_of
 
-    for found in preprocessing.outside(next(blocks_of(columns))) if rows_of(columns) else ():
-        task.say(f"Warning: {found.sentence}.")
+    first = [next(blocks_of(columns))] if rows_of(columns) else []
+    sentences = [found.sentence for block in first for found in preprocessing.outside(block)]
+    for text in (*sentences, *(found.sentence for found in preprocessing.alike(first))):
+        task.say(f"Warning: {text}.")
 
 
 def say_far(task: Task, lenders: Lenders, columns: Mapping[str, NDArray[Any]]) -> None:
@@ -272,7 +276,7 @@ def _held_out(source: RowSource, parts: Mapping[str, list[Part]]) -> Iterator[Fi
 def _news(
     repo: Repo, model: str, declaration: Declaration, chain: Chain, source: RowSource, live: frozenset[str], say: Say
 ) -> list[Finding]:
-    """What the unseen rows hold that is far from what the champion was fitted to; none without a champion to go on."""
+    """What is odd in the unseen rows, far from what the champion was fitted to or all alike; nothing without one."""
     from gitdata.training.check import Finding
     from gitdata.training.contents import preprocessing_of
 
@@ -288,12 +292,16 @@ def _news(
     except GitdataError as error:
         say(f"What {model}@{champion.number} was fitted to is not known: {error.message}")
         return []
-    remedy = f"Look whether these rows are right; {model}@{champion.number} is to be trained on them."
-    return [
+    look = "Look whether these rows are right;"
+    remedy = f"{look} {model}@{champion.number} is to be trained on them."
+    far = [
         Finding("warning", "outside-seen", found.sentence, remedy, found.field)
         for columns in _blocks(source, parts)
         for found in fitted.outside(columns)
     ]
+    remedy = f"{look} methods that read them alone, as finetune, unlearn the rest; rehearse and distil do not."
+    same = fitted.alike(_blocks(source, parts))
+    return far + [Finding("warning", "alike", found.sentence, remedy, found.field) for found in same]
 
 
 # --- telling -----------------------------------------------------------------------------------------------------

@@ -10,17 +10,23 @@ import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
+from functools import partial
 from graphlib import CycleError, TopologicalSorter
+from typing import TYPE_CHECKING
 
 from gitdata import durable
 from gitdata.canonical import digest, readable_json
 from gitdata.commands.records import Record
+from gitdata.commands.restart import why_anew
 from gitdata.data.chain import Chain
 from gitdata.data.choice import Decision, Situation, decide, suspects_of, tainted_of, unseen_of
 from gitdata.data.ledger import Ledger
 from gitdata.errors import GitdataError, Mendable, as_gitdata_error
 from gitdata.repo import Repo
 from gitdata.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from gitdata.training.declaration import Declaration
 
 Ledgers = Callable[[str], Ledger]  # by model
 
@@ -202,6 +208,7 @@ def _pending(repo: Repo, model: str, snapshot: Snapshot, others: Ledgers) -> Rec
         {
             "action": decision.action,
             "champion": champion.stem if champion else None,
+            "changed": list(why_anew(repo, decision, ledger, partial(_read, model, snapshot))),
             "dataset": wanted.dataset,
             "reason": decision.reason,
             "suspects": [str(suspect["name"]) for suspect in suspects_of(situation)],
@@ -209,6 +216,12 @@ def _pending(repo: Repo, model: str, snapshot: Snapshot, others: Ledgers) -> Rec
             "unseen": labels(chain, unseen_of(situation)),
         },
     )
+
+
+def _read(model: str, snapshot: Snapshot) -> Declaration:
+    from gitdata.training.declaration import parse
+
+    return parse(snapshot.declaration(model), model)
 
 
 def labels(chain: Chain, ids: frozenset[str]) -> list[str]:

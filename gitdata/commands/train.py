@@ -17,6 +17,7 @@ from gitdata.commands.judge import Judge, rounded_all
 from gitdata.commands.origin import Origins
 from gitdata.commands.recording import Fresh, describe, record_fall_back, record_verdict, record_version
 from gitdata.commands.records import Record, Say, silent
+from gitdata.commands.restart import said_of_start
 from gitdata.commands.rowsource import HOLDOUT, AnyColumns, RowSource, select
 from gitdata.commands.situation import declared, default_revision, sentence
 from gitdata.commands.suspects import name_suspects
@@ -58,7 +59,9 @@ def train(repo: Repo, model: str, options: Options, say: Say = silent, tell: Tel
     ledger_commit = repo.fetch_ledger()
     view = task.view(ledger_commit)
     decision = choice.decide(view.situation, force=options.force)
-    say(sentence(decision, view.chain, view.situation.ledger))
+    more = list(said_of_start(repo, view.situation, decision, task.declaration, options.methods or ()))
+    for line in (sentence(decision, view.chain, view.situation.ledger), *more):
+        say(line)
     if decision.action == "nothing" or options.dry_run:
         return describe(task, decision, None)
     if decision.action == "fall back":

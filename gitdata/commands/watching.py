@@ -36,7 +36,7 @@ def watch(task: Task, decision: Decision, live: frozenset[str], tell: Tell | Non
     every = _seconds(task.repo)
 
     def of(course: Course) -> Onlookers:
-        path = folder(task.repo, task.model) / f"{decision.attempt[:16]}-{course.method}"
+        path = folder(task.repo, task.model) / f"{decision.attempt[:16]}-{course.method}-{course.key[:8]}"
         key = digest([decision.attempt, sorted(decision.unseen), sorted(live), course.key])
         checkpoint = Checkpoint(path, key, every, task.say)
         if tell is None:

@@ -123,6 +123,7 @@ def pending_text(record: Record) -> str:
         parts.append(f"nothing to do ({record['reason']})")
     else:
         parts.append(f"to do: {record['action']} ({record['reason']})")
+    parts += [f"nothing of the champion is restored: {'; '.join(record['changed'])}"] if record["changed"] else []
     return "; ".join(parts)
 
 

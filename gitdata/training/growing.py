@@ -51,7 +51,11 @@ def grown(package: Package, classes: Mapping[str, tuple[Category, ...]]) -> Pack
     except Misfit as misfit:
         raise _rigid(classes) from misfit
     shapes = network.weight_shapes(plan)
-    weights = {name: _widened(own, shapes[name], places, classes) for name, own in package.weights.items()}
+
+    def widened(old: Mapping[str, NDArray[np.float32]]) -> dict[str, NDArray[np.float32]]:
+        return {name: _widened(own, shapes[name], places, classes) for name, own in old.items()}
+
+    weights = widened(package.weights)
     if not any(own.ndim == 1 and own.shape != weights[name].shape for name, own in package.weights.items()):
         raise _rigid(classes)  # without a bias nothing keeps rows from new classes
     sample = package.reservoir
@@ -59,8 +63,9 @@ def grown(package: Package, classes: Mapping[str, tuple[Category, ...]]) -> Pack
         answers = np.full((len(sample.digests), codes.output_width), UNLIKELY, np.float32)
         answers[:, places] = sample.answers
         sample = sample.answered(answers)
+    stable = None if package.stable is None else widened(package.stable)
     return replace(
-        package, plan=plan, preprocessing=codes, weights=weights, state={}, reservoir=sample, stable=None
+        package, plan=plan, preprocessing=codes, weights=weights, state={}, reservoir=sample, stable=stable
     )  # fmt: skip
 
 

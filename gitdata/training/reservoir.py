@@ -25,11 +25,15 @@ Digests = Callable[[Columns], NDArray[np.uint64]]
 
 MOST_BYTES = 64 * 2**20
 MOST_ROWS = 2**16
+TEXT_BYTES = 64  # what a text is taken for
 
 
 @dataclass(frozen=True, slots=True)
 class Reservoir:
-    """Rows by field in ascending order of their `digests`; which are `held` out; `seen`: of how many it is a sample."""
+    """Rows by field in ascending order of their `digests`; which are `held` out; `seen`: of how many it is a sample.
+
+    `seen` is exact as long as it holds all rows, or no row occurs again; else it is an estimate.
+    """
 
     columns: Columns
     digests: NDArray[np.uint64]
@@ -45,6 +49,16 @@ class Reservoir:
     @property
     def held_out(self) -> Columns:
         return chosen(self.columns, self.held)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every row that was seen is in it."""
+        return len(self.digests) == self.seen
+
+    @property
+    def largest(self) -> int:
+        """The digest beyond which rows that were seen are left out; 0 where it holds none."""
+        return int(self.digests[-1]) if len(self.digests) else 0
 
     def answered(self, answers: NDArray[np.float32]) -> Reservoir:
         """The same with other answers."""
@@ -68,15 +82,16 @@ def drawn(
     `old`: a sample of what was seen before, whose rows are joined by these. Rows beyond its largest digest are left
     out, as those of its own were.
     """
-    if old is not None:
-        parts = [*parts, (old.trained, False), (old.held_out, True)]
     found = [(rows, digests(rows), is_held) for rows, is_held in parts if rows_of(rows)]
     every = np.unique(np.concatenate([own for _, own, _ in found]))
     seen = len(every)
     if old is not None:
-        seen += old.seen - len(old.digests)
-        if len(old.digests) < old.seen:
-            every = every[every <= (old.digests[-1] if len(old.digests) else 0)]
+        seen = old.seen + _unknown(every, old)
+        old_parts = [(old.trained, False), (old.held_out, True)]
+        found += [(rows, digests(rows), is_held) for rows, is_held in old_parts if rows_of(rows)]
+        every = np.union1d(every, old.digests)
+        if not old.is_whole:
+            every = every[every <= old.largest]
     limit = every[: _most(names, found[0][0], share, seen)]
     kept = [(_read(rows, np.isin(own, limit), names), own[np.isin(own, limit)], held) for rows, own, held in found]
     columns = {name: np.concatenate([rows[name] for rows, _, _ in kept]) for name in names}
@@ -86,11 +101,27 @@ def drawn(
     return Reservoir(chosen(columns, first), own[first], held[first], np.empty((len(first), 0), np.float32), seen)
 
 
+def _unknown(digests: NDArray[np.uint64], old: Reservoir) -> int:
+    """How many different rows were not seen before, by the share of those of which that is known.
+
+    `old` holds all rows that were seen up to its largest digest; digests being random, those beyond are like these
+    (Beyer et al. 2007).
+    """
+    told = digests[digests <= old.largest] if not old.is_whole else digests
+    share = float(np.isin(told, old.digests, invert=True).mean()) if len(told) else 1.0
+    return round(share * len(digests))
+
+
+def room(row_bytes: int) -> int:
+    """How many rows of such a size a reservoir may hold, however many were seen."""
+    return min(MOST_ROWS, MOST_BYTES // max(1, row_bytes))
+
+
 def _most(names: Sequence[str], rows: Columns, share: float, seen: int) -> int:
     """How many rows a reservoir may hold."""
     one = _read(rows, np.arange(rows_of(rows)) < 1, names)
-    size = sum(column.nbytes if column.dtype.kind not in "OUT" else 64 * column.size for column in one.values())
-    return min(int(share * seen), MOST_ROWS, MOST_BYTES // max(1, size))
+    size = sum(column.nbytes if column.dtype.kind not in "OUT" else TEXT_BYTES * column.size for column in one.values())
+    return min(int(share * seen), room(size))
 
 
 def _read(rows: Columns, mask: NDArray[np.bool_], names: Sequence[str]) -> Columns:

@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -18,8 +20,12 @@ import gitdata
 from gitdata.commands.evaluate import evaluate
 from gitdata.commands.transfer import package_files
 from gitdata.commands.trial import first_difference, waiting_trial
+from gitdata.commands.watching import forget, watch
+from gitdata.data.choice import Decision
 from gitdata.errors import GitdataError
 from gitdata.training import package
+from gitdata.training.checkpoint import Saved
+from gitdata.training.methods import Course
 from gitdata.training.package import Package
 
 
@@ -63,7 +69,7 @@ def test_a_killed_training_goes_on_and_publishes_the_same_weights(alone: Clone) 
         [sys.executable, "-P", "-m", "gitdata", "train", "lattice"],
         cwd=alone.path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
-    wait_for(lambda: checkpoints.is_dir() and any(checkpoints.glob("*-union")))
+    wait_for(lambda: checkpoints.is_dir() and any(checkpoints.glob("*-union-*")))
     process.send_signal(signal.SIGKILL)
     assert process.wait() == -signal.SIGKILL
     assert alone.repo.ledger_commit() is None
@@ -96,7 +102,7 @@ def test_an_interrupted_training_says_so_and_goes_on(alone: Clone, stop: signal.
     assert process.returncode == 130, said
     found = re.fullmatch(r"gitdata: Interrupted after step (\d+) of 3000000; .*goes on from there\.\n", said)
     assert found, said
-    assert [path.name.rpartition("-")[2] for path in checkpoints.iterdir()] == ["union"]
+    assert [path.name.split("-")[1] for path in checkpoints.iterdir()] == ["union"]
     assert alone.repo.ledger_commit() is None
     again = subprocess.Popen(
         [sys.executable, "-P", "-m", "gitdata", "train", "lattice"], env=os.environ | {"GITDATA_PROGRESS": "1"},
@@ -107,6 +113,23 @@ def test_an_interrupted_training_says_so_and_goes_on(alone: Clone, stop: signal.
     assert f"Going on after step {found[1]} from a checkpoint.\n" in lines
     again.kill()
     again.communicate()
+
+
+def test_rungs_of_one_name_have_checkpoints_of_their_own(alone: Clone) -> None:
+    """A ladder may name one method twice, with other options: the second is no damage of the first."""
+    task = cast(Any, SimpleNamespace(repo=alone.repo, model="lattice", say=lambda text: None))
+    decision = Decision("train", "unseen data", "a" * 64, None)
+    courses = [Course("finetune", digit * 64, 1, 1, 1, 1, lambda weights: None) for digit in "12"]
+    looking = [watch(task, decision, frozenset(), None)(course) for course in (*courses, courses[0])]
+    first, second, again = [onlookers.checkpoint for onlookers in looking]
+    assert first is not None
+    assert second is not None
+    assert again is not None
+    first.write(Saved(5, {}, 1.0))
+    second.write(Saved(7, {}, 1.0))
+    assert again.read() == Saved(5, {}, 1.0)
+    forget(alone.repo, "lattice")
+    assert again.read() is None
 
 
 def test_rows_beyond_the_limit_are_streamed_and_judged_alike(alone: Clone) -> None:

@@ -327,6 +327,44 @@ def test_a_run_is_as_long_as_rows_and_epochs_are() -> None:
     assert one.text.startswith("1 test row shows")
 
 
+def test_a_declared_reservoir_is_weighed() -> None:
+    """Rows of three numbers are 24 bytes: a package takes 65,536 of them; 28 × 28 numbers 10,699 with their label."""
+    half = declared(training="[retraining]\nreservoir = 0.5")
+    rows = {"train": 400_000, "validation": 100_000, "test": 5000}
+    found = only(examined(half, PLAIN, rows=rows), "reservoir")
+    assert found.level == "warning"
+    assert "250,000 rows, 6 MiB; a package takes 65,536 rows and 64 MiB at most, so that 65,536 are kept (13.1%)" in (
+        found.text
+    )
+    said = found.remedy.partition(";")[0].removeprefix("Declare ")
+    mended = declared(training=f"[retraining]\n{said}")
+    assert "reservoir" not in rules(examined(mended, PLAIN, rows=rows).findings), "the remedy is one"
+    images = {**PLAIN, "x": np.zeros((N, 28, 28)), "z": Z}
+    layers = f'[{{ input = "x" }}, "flatten", {OUT}]'
+    large = declared(training="[retraining]\nreservoir = 0.5", layers=layers)
+    found = only(examined(large, images, rows=rows, memory=2**30), "reservoir")
+    assert "which memory does not hold; " in found.text
+    assert f"so that {2**26 // (786 * 8):,} are kept" in found.text
+    assert "memory" not in only(examined(large, images, rows=rows, memory=2**34), "reservoir").text
+    few = {"train": 900, "test": 5000}
+    assert "reservoir" not in rules(examined(half, PLAIN, rows=few).findings)
+    assert "reservoir" not in rules(examined(declared(), images, rows=rows).findings), "the default adapts itself"
+    none = declared(training="[retraining]\nreservoir = 0.001")
+    found = only(examined(none, PLAIN, rows=few), "reservoir")
+    assert found.text == "reservoir = 0.001 of 900 rows holds none"
+    assert found.remedy == "Declare reservoir = 0.002 or more."
+
+
+@pytest.mark.parametrize("method", ["ewc", "replay", "derpp", "distil"])
+def test_a_method_that_needs_rows_which_do_not_travel_is_pointed_at(method: str) -> None:
+    declaration = declared(training=f'[retraining]\nmethod = ["{method}", "union"]\nreservoir = 0')
+    found = only(examine(declaration, facts_of(PLAIN).values()), "reservoir")
+    assert found.text == f"{method} needs a reservoir, and reservoir = 0 keeps no row"
+    for other in ('method = "lwf"\nreservoir = 0', f'method = "{method}"', "reservoir = 0"):
+        declaration = declared(training=f"[retraining]\n{other}")
+        assert examine(declaration, facts_of(PLAIN).values()).findings == ()
+
+
 @given(hnp.arrays(np.float64, st.integers(1, 40), elements=st.floats(-1e6, 1e6)), st.integers(1, 9))
 def test_what_is_measured_does_not_depend_on_the_blocks(values: np.ndarray, size: int) -> None:
     data = declared(inputs='["x"]').data

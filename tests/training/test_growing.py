@@ -89,6 +89,20 @@ def test_it_answers_as_before_on_the_classes_it_knows(digits: Columns, base: Pac
     assert (after[:, 4:] == growing.UNLIKELY).all()
 
 
+def test_weights_from_before_the_rate_fell_grow_too(digits: Columns, base: Package) -> None:
+    """A version that is to be restarted from them needs no training in between."""
+    before = replace(base, stable={name: 2 * own for name, own in base.weights.items()})
+    wide = growing.grown(before, {"label": (4, 9)})
+    assert wide.stable is not None
+    rows = of(digits, 0, 1, 2, 3, test=True)
+    stable = raw_outputs(replace(wide, weights=wide.stable), rows)
+    np.testing.assert_allclose(stable[:, :4], raw_outputs(replace(before, weights=before.stable), rows), 1e-5, 1e-4)
+    assert (stable[:, 4:] == growing.UNLIKELY).all()
+    text = DIGITS + '[retraining]\nmethod = { name = "finetune", restart = "stable", budget = 0.01 }\n'
+    found = climb(parse(text, "digits"), data(digits, (0, 1, 2, 3), (4,)), before, before)
+    assert found.rung.method == "finetune"
+
+
 @pytest.mark.parametrize(("method", "lost"), [("rehearse", 0.02), ("distil", 0.08), ("derpp", 0.2)])
 def test_new_classes_are_learned_beside_those_that_were_known(
     method: str, lost: float, digits: Columns, declaration: Declaration, base: Package
@@ -111,7 +125,11 @@ def test_a_network_without_a_place_for_new_outputs_says_so(base: Package) -> Non
 
 
 def test_what_is_kept_is_the_version_as_it_was(digits: Columns, declaration: Declaration, base: Package) -> None:
-    found = climb(declaration, data(digits, (0, 1, 2, 3), (4,)), base, base, ["keep"])
+    """Its weights are; what its manifest says of a run was of another one."""
+    watched = replace(base, manifest={**base.manifest, "watched": {"stopped": True}})
+    found = climb(declaration, data(digits, (0, 1, 2, 3), (4,)), watched, watched, ["keep"])
+    same = {key: base.manifest[key] for key in ("made_by", "optimizer", "seed")}
+    assert found.package.manifest == {**same, "method": "keep", "steps": 0}
     assert found.package.preprocessing == base.preprocessing
     assert all((found.package.weights[name] == base.weights[name]).all() for name in base.weights)
 

@@ -106,7 +106,10 @@ def test_where_no_unseen_row_is_new_the_restored_version_stays_as_it_is(
     nothing = replace(data(lattice, 640, 640), unseen_rows=1)
     found = climb(declare(**short), nothing, base, base, ["finetune"])
     assert (found.rung.steps, found.rung.rows_read) == (0, 0)
-    assert found.package is base
+    assert found.package.weights is base.weights
+    assert found.package.state is base.state
+    before = {key: base.manifest[key] for key in ("made_by", "optimizer", "seed")}
+    assert found.package.manifest == {**before, "method": "finetune", "steps": 0}
 
 
 def test_rehearse_costs_the_unseen_share_and_union_starts_anew(

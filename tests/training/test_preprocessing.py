@@ -233,3 +233,19 @@ def test_documents_of_old_are_read() -> None:
     assert codes.encode_inputs(rows).tolist() == [[1.0, 1.0, 0.0, 1.0]]
     assert codes.encode_outputs(rows).tolist() == [[1.0]]
     assert codes.to_json() == old
+
+
+def test_outputs_that_are_the_same_in_all_rows_are_found() -> None:
+    """Whatever the blocks; in fewer than eight rows that may be chance."""
+    numbers = fit(SIMPLE, {"x": np.arange(20.0), "y": np.arange(20.0)})
+    same = [{"x": np.arange(5.0), "y": np.full(5, 0.25)}] * 2
+    (found,) = numbers.alike(same)
+    assert found.sentence == "'y' is 0.25 in all 10 new rows"
+    assert numbers.alike(same[:1]) == numbers.alike([]) == []
+    assert numbers.alike([*same, {"x": np.arange(1.0), "y": np.array([0.5])}]) == []
+    classes = fit(CLASSES, {"x": np.arange(20.0), "y": np.array(["a", "b"] * 10, object)})
+    (found,) = classes.alike([{"x": np.arange(9.0), "y": np.array(["b"] * 9, object)}])
+    assert found.sentence == "'y' is b in all 9 new rows"
+    curves = fit(SIMPLE, {"x": np.arange(20.0), "y": np.arange(60.0).reshape(20, 3)})
+    (found,) = curves.alike([{"x": np.arange(9.0), "y": np.tile([1.0, 2.0, 3.0], (9, 1))}])
+    assert found.sentence == "'y' is the same in all 9 new rows"

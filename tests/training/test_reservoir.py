@@ -69,6 +69,22 @@ def test_samples_that_are_joined_are_a_sample_of_all() -> None:
     assert more.digests[-1] <= joined.digests[-1], "a larger share does not bring back what was left out"
     again = drawn((columns(range(4_000)), False), old=first)
     assert (again.digests == first.digests).all(), "rows that occur again change nothing"
+    assert again.seen == first.seen == 4_000
+
+
+@given(st.integers(200, 3_000), st.integers(1, 3_000), st.floats(0, 1), st.integers(0, 2**20))
+def test_rows_that_occur_again_are_counted_once(old: int, new: int, again: float, start: int) -> None:
+    """As far as a sample tells, within a bound of Hoeffding's (1 in 30 million exceeds it); a whole one exactly."""
+    repeated = min(old, round(again * new))
+    first = drawn((columns(range(start, start + old)), False), share=0.2)
+    rows = range(start + old - repeated, start + old - repeated + new)
+    found = drawn((columns(rows), False), share=0.2, old=first)
+    told = max(1, int((digests(columns(rows)) <= first.largest).sum()))
+    assert abs(found.seen - (old + new - repeated)) <= 3 * new / np.sqrt(told)
+    assert old <= found.seen <= old + new
+    assert len(found.digests) <= found.seen
+    whole = drawn((columns(range(start, start + old)), False), share=1.0)
+    assert drawn((columns(rows), False), share=1.0, old=whole).seen == old + new - repeated
 
 
 def test_held_out_rows_stay_held_out() -> None:

@@ -12,8 +12,9 @@ from gitdata.data import rows as row_digests
 from gitdata.errors import Mendable
 from gitdata.training import gate, losses, network, package
 from gitdata.training.declaration import Declaration, Method
-from gitdata.training.methods import Outcome, TrainingData, climb
+from gitdata.training.methods import Outcome, TrainingData, auto, climb
 from gitdata.training.methods import ewc as ewc_method
+from gitdata.training.methods.news import News
 from gitdata.training.methods.occasion import Occasion
 from gitdata.training.package import Package
 from gitdata.training.shuffle import Held
@@ -224,8 +225,10 @@ def test_a_stable_version_goes_on_from_before_its_rate_fell(
 def test_auto_rehearses_where_old_rows_are_here(
     lattice: Columns, declare: Declare, short: dict[str, str], base: Package
 ) -> None:
-    found = climb(declare(**short), data(lattice, 640, 960), base, base)
+    said: list[str] = []
+    found = climb(declare(**short), data(lattice, 640, 960), base, base, progress=said.append)
     assert [rung.method for rung in found.rungs] == ["rehearse"]
+    assert any(text.startswith("auto begins with rehearse: what was seen is here; 33% of") for text in said)
     assert found.rung.steps <= (1 / 3 + 0.1) * found.rung.union_steps + 1
 
 
@@ -239,6 +242,28 @@ def test_auto_does_with_the_reservoir_where_old_rows_would_have_to_be_fetched(
     spoilt = part(lattice, slice(640, 960)) | {"W_max": np.random.default_rng(0).permutation(lattice["W_max"][640:960])}
     climbed = climb(declare(**short), replace(asked, unseen=lambda: spoilt), base, base)
     assert [rung.method for rung in climbed.rungs][:2] == ["distil", "rehearse"]
+
+
+@pytest.mark.parametrize(
+    ("unseen", "is_here", "names"),
+    [
+        (899, True, ["rehearse"]), (900, True, ["union"]), (899, False, ["distil", "rehearse"]),
+        (900, False, ["distil", "union"]),
+    ],
+)  # fmt: skip
+def test_auto_trains_anew_where_rehearsing_takes_as_many_steps(
+    unseen: int, is_here: bool, names: list[str], lattice: Columns, base: Package
+) -> None:
+    case = replace(data(lattice, 640, 960), unseen_rows=unseen, whole_rows=1000, is_here=is_here)
+    assert [method.name for method in auto.rungs(case, base)] == names
+    bare = replace(base, reservoir=None)
+    assert [method.name for method in auto.rungs(case, bare)] == names[-1:]
+    said = auto.why(case, base, News(unseen, 0.1, ("t1",), 0.2))
+    assert said.startswith(f"auto begins with {names[0]}: what was seen {'is here' if is_here else 'would'}")
+    assert said.endswith("90% of the train rows are unseen; they have drifted.") or unseen == 900
+    assert ("so that a training anew costs no more" in said) == (unseen == 900)
+    assert auto.why(case, base, News(unseen, 0.1, (), 0.0)).endswith("; no drift was found.")
+    assert "drift" not in auto.why(case, base, News())
 
 
 def test_auto_never_makes_a_model_worse_than_leaving_it_alone(

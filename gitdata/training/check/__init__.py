@@ -12,14 +12,24 @@ from gitdata.training.architecture import plan as plans
 from gitdata.training.architecture import summary
 from gitdata.training.architecture.layers import Misfit
 from gitdata.training.architecture.plan import Plan
-from gitdata.training.check import budget_rules, field_rules, network_rules, term_rules, value_rules
+from gitdata.training.check import (
+    budget_rules,
+    field_rules,
+    network_rules,
+    retraining_rules,
+    term_rules,
+    value_rules,
+)
 from gitdata.training.check.facts import Facts, measure
 from gitdata.training.check.findings import Finding, Subject, error
 from gitdata.training.declaration import Declaration
 
 __all__ = ["Coded", "Examination", "Facts", "Finding", "examine", "measure"]
 
-_RULES = (*field_rules.RULES, *value_rules.RULES, *network_rules.RULES, *term_rules.RULES, *budget_rules.RULES)
+_RULES = (
+    *field_rules.RULES, *value_rules.RULES, *network_rules.RULES, *term_rules.RULES, *budget_rules.RULES,
+    *retraining_rules.RULES,
+)  # fmt: skip
 _GUESS = 2  # how many categories there are, where nobody knows: that never decides whether layers fit
 
 

@@ -2,21 +2,43 @@
 
 Where the rows of what was seen are on this machine, `rehearse` comes first: it reads all of them, and forgets nothing.
 Where they are not, `distil` does with what travels in the package, and `rehearse`, which fetches them, comes after it.
-Where too little was seen for a reservoir there is nothing to be saved. `keep` is a rung of every climb: a version that
+Where too little was seen for a reservoir there is nothing to be saved. Where so much is unseen that `rehearse` would
+take as many steps as a training anew, `union` stands in its place. `keep` is a rung of every climb: a version that
 surely answers the validation rows worse than the one that it would replace is not taken.
 """
 
 from __future__ import annotations
 
 from gitdata.training.blocks import rows_of
-from gitdata.training.methods.occasion import TrainingData
+from gitdata.training.methods.news import News
+from gitdata.training.methods.occasion import SPARE, TrainingData
 from gitdata.training.package import Package
 from gitdata.training.retraining import Method
 
 
 def rungs(data: TrainingData, restored: Package) -> tuple[Method, ...]:
     """The methods to try, cheapest first, before `keep`."""
-    bounded = restored.reservoir is not None and rows_of(restored.reservoir.trained) > 0
-    if data.is_here or not bounded:
-        return (Method(name="rehearse"),)
-    return (Method(name="distil"), Method(name="rehearse"))
+    whole = Method(name="union" if _costs_a_union(data) else "rehearse")
+    if data.is_here or not _has_sample(restored):
+        return (whole,)
+    return (Method(name="distil"), whole)
+
+
+def why(data: TrainingData, restored: Package, news: News) -> str:
+    """A sentence on what the first of these follows from."""
+    where = "is here" if data.is_here else "would have to be fetched"
+    if not data.is_here and not _has_sample(restored):
+        where = "has to be fetched, no sample of it being in the package"
+    unseen = f"{data.unseen_share:.0%} of the train rows are unseen"
+    cost = ", so that a training anew costs no more" if _costs_a_union(data) else ""
+    drift = "" if news.outside is None else "; they have drifted" if news.drifted else "; no drift was found"
+    return f"auto begins with {rungs(data, restored)[0].name}: what was seen {where}; {unseen}{cost}{drift}."
+
+
+def _has_sample(restored: Package) -> bool:
+    return restored.reservoir is not None and rows_of(restored.reservoir.trained) > 0
+
+
+def _costs_a_union(data: TrainingData) -> bool:
+    """Whether going on takes as many steps as a training anew."""
+    return data.unseen_share + SPARE >= 1

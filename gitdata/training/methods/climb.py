@@ -124,6 +124,8 @@ def ascent(
     fresh = news(data, restored, declaration)
     if fresh.drifted:
         say(f"The new rows differ from those seen so far: {', '.join(fresh.drifted)}.")
+    if restored is not None and any(method.name == "auto" for method in wanted):
+        say(auto.why(data, restored, fresh))
     own = _Climb(declaration, data, restored, lenders, held_out, reference, say)
     tried = yield from _try_all(own, _rungs(wanted, data, restored))
     taken = tried[-1] if tried[-1].rung.within_tolerance else min(tried, key=_loss_of)

@@ -122,10 +122,13 @@ class Occasion:
         found = self.version.reservoir
         if found is None or not rows_of(found.trained):
             why = "has none" if found is None else "has no row to train on"
+            share, name = self.declaration.retraining.reservoir, self.declaration.name
+            larger = int(share * self.data.whole_rows) < 1
+            first = f"Declare more than reservoir = {share:g} in [retraining], then train" if larger else "Train"
             raise Mendable(
                 f"{self.method.name} needs the reservoir of the restored version, which {why}.",
-                "Train once by another method, as in `gitdata train MODEL --method rehearse`: its version will have one"
-                " (unless [retraining] declares reservoir = 0, or a share that holds no row).",
+                f"{first} once by another method, as in `gitdata train {name} --method rehearse`: its version will have"
+                " one.",
             )
         return found
 

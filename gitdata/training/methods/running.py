@@ -33,6 +33,7 @@ from gitdata.training.shuffle import Rows
 from gitdata.training.stopping import is_watched
 from gitdata.training.watch import Watch, answerable
 
+OF_STATE = ("made_by", "optimizer", "seed")  # what a manifest goes on to say of a version that is kept
 INTERPOLATED = (0.25, 0.5, 0.75, 1.0)  # how far from the restored weights to those of a run; 0 is the rung `keep`
 
 
@@ -109,7 +110,9 @@ def terms(occasion: Occasion) -> _Terms:
 def carry_out(occasion: Occasion, wanted: Ingredients, validation: Validation) -> Generator[Training, Trained, Result]:
     """Train as a method wants it."""
     if not wanted.steps and occasion.restored is not None:
-        return Result(occasion.restored, 0, 0.0)
+        same = {key: occasion.restored.manifest[key] for key in OF_STATE if key in occasion.restored.manifest}
+        manifest = {**same, "method": occasion.method.name, "steps": 0}
+        return Result(replace(occasion.restored, manifest=manifest), 0, 0.0)
     declared, training = terms(occasion), occasion.declaration.training
     state = start(occasion, declared.optimizer)
     averages = _averages(occasion, declared, wanted.steps, state.position)

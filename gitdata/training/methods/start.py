@@ -65,6 +65,7 @@ def _stable(occasion: Occasion) -> NDArray[np.float32]:
         raise Mendable(
             f"The restored version kept no weights from before its learning rate fell, which {occasion.method.name} is "
             'declared to restart from (restart = "stable").',
-            "Take restart out of [retraining] for this once: a version that is trained with it declared keeps them.",
+            f"Train once by another method, as in `gitdata train {occasion.declaration.name} --method union`: its"
+            " version will keep them.",
         )
     return network.vector(occasion.plan, stable)

@@ -7,6 +7,7 @@ travel in the package.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +19,7 @@ from gitdata.training.architecture import plan
 from gitdata.training.architecture.plan import Plan
 from gitdata.training.declaration import Declaration, Network
 from gitdata.training.preprocessing import documents
+from gitdata.training.preprocessing.alike import Alike, alike
 from gitdata.training.preprocessing.fields import (
     Binary,
     Categorical,
@@ -87,6 +89,10 @@ class Preprocessing:
         """What these rows hold that is far from all that the first training saw; of outputs, where rows have them."""
         fields = [*self.inputs, *(field for field in self.outputs if field.name in columns)]
         return [found for field in fields if (found := outside(field, columns)) is not None]
+
+    def alike(self, blocks: Iterable[Columns]) -> list[Alike]:
+        """The outputs that are one and the same in all rows of some blocks."""
+        return alike(self.outputs, blocks)
 
     def to_json(self) -> dict[str, Any]:
         return {

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from gitdata.data import rows as row_digests
-from gitdata.errors import Mendable
+from gitdata.errors import DataUnavailable, Mendable
 from gitdata.training import gate, losses, network, package
 from gitdata.training.declaration import Declaration, Method
 from gitdata.training.methods import Outcome, TrainingData, auto, climb
@@ -235,32 +235,45 @@ def test_auto_rehearses_where_old_rows_are_here(
 def test_auto_does_with_the_reservoir_where_old_rows_would_have_to_be_fetched(
     lattice: Columns, declare: Declare, short: dict[str, str], base: Package
 ) -> None:
-    away = replace(data(lattice, 640, 960), whole=never, is_here=False)
+    away = replace(data(lattice, 640, 800), whole=never, is_here=False)
     found = climb(declare(**short), away, base, base)
     assert [rung.method for rung in found.rungs] == ["distil"]
-    asked = replace(data(lattice, 640, 960), is_here=False)
-    spoilt = part(lattice, slice(640, 960)) | {"W_max": np.random.default_rng(0).permutation(lattice["W_max"][640:960])}
+    asked = replace(data(lattice, 640, 800), is_here=False)
+    spoilt = part(lattice, slice(640, 800)) | {"W_max": np.random.default_rng(0).permutation(lattice["W_max"][640:800])}
     climbed = climb(declare(**short), replace(asked, unseen=lambda: spoilt), base, base)
     assert [rung.method for rung in climbed.rungs][:2] == ["distil", "rehearse"]
+
+
+def test_auto_fetches_old_rows_where_much_is_unseen_and_does_without_them_where_they_are_nowhere(
+    lattice: Columns, declare: Declare, short: dict[str, str], base: Package
+) -> None:
+    def nowhere() -> Columns:
+        raise DataUnavailable("A blob is on no remote.", "Push it from a clone that has it.")
+
+    away = replace(data(lattice, 640, 960), is_here=False)
+    assert [rung.method for rung in climb(declare(**short), away, base, base).rungs] == ["rehearse"]
+    found = climb(declare(**short), replace(away, whole=nowhere), base, base)
+    assert [rung.method for rung in found.rungs] == ["distil"]
 
 
 @pytest.mark.parametrize(
     ("unseen", "is_here", "names"),
     [
-        (899, True, ["rehearse"]), (900, True, ["union"]), (899, False, ["distil", "rehearse"]),
-        (900, False, ["distil", "union"]),
+        (250, True, ["rehearse"]), (899, True, ["rehearse"]), (900, True, ["union"]),
+        (250, False, ["distil", "rehearse"]), (251, False, ["rehearse", "distil"]), (900, False, ["union", "distil"]),
     ],
 )  # fmt: skip
-def test_auto_trains_anew_where_rehearsing_takes_as_many_steps(
+def test_auto_begins_with_what_the_share_of_unseen_rows_suggests(
     unseen: int, is_here: bool, names: list[str], lattice: Columns, base: Package
 ) -> None:
     case = replace(data(lattice, 640, 960), unseen_rows=unseen, whole_rows=1000, is_here=is_here)
     assert [method.name for method in auto.rungs(case, base)] == names
     bare = replace(base, reservoir=None)
-    assert [method.name for method in auto.rungs(case, bare)] == names[-1:]
+    assert [method.name for method in auto.rungs(case, bare)] == [name for name in names if name != "distil"]
     said = auto.why(case, base, News(unseen, 0.1, ("t1",), 0.2))
-    assert said.startswith(f"auto begins with {names[0]}: what was seen {'is here' if is_here else 'would'}")
-    assert said.endswith("90% of the train rows are unseen; they have drifted.") or unseen == 900
+    where = "is here" if is_here else "is fetched" if unseen > 250 else "would have to be fetched"
+    assert said.startswith(f"auto begins with {names[0]}: what was seen {where}; {unseen / 1000:.0%} of the train rows")
+    assert said.endswith("; they have drifted.")
     assert ("so that a training anew costs no more" in said) == (unseen == 900)
     assert auto.why(case, base, News(unseen, 0.1, (), 0.0)).endswith("; no drift was found.")
     assert "drift" not in auto.why(case, base, News())

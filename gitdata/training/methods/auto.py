@@ -2,10 +2,10 @@
 
 Where the rows of what was seen are on this machine, `rehearse` comes first: it reads all of them, and forgets nothing.
 Where they are not, `distil` does with what travels in the package, and `rehearse`, which fetches them, comes after it;
-where much is unseen it comes first, since there `distil` loses a tenth, and comes in where nothing can be fetched. Where
-too little was seen for a reservoir there is nothing to be saved. Where so much is unseen that `rehearse` would take as
-many steps as a training anew, `union` stands in its place. `keep` is a rung of every climb: a version that surely
-answers the validation rows worse than the one that it would replace is not taken.
+where much is unseen it comes first, since there `distil` loses a tenth, and comes in where nothing can be fetched.
+Where too little was seen for a reservoir there is nothing to be saved. Where so much is unseen that `rehearse` would
+take as many steps as a training anew, `union` stands in its place. `keep` is a rung of every climb: a version that
+surely answers the validation rows worse than the one that it would replace is not taken.
 
 Drift is told, and chooses nothing: in a new domain both do as well as in the old one (docs/benchmarks.md).
 """

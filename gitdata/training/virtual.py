@@ -1,11 +1,13 @@
 """Virtual rows: inputs near those of a few rows that were kept, so that a teacher can be asked more than these.
 
-A third each: *crossed*, every field with probability ½ that of another row; *noisy*, with normal noise; *between*, on
-the line to another row (Zhang et al. 2018). Categories are taken from a row, never mixed, and images are never crossed.
+A third each: *crossed*, every field with probability ½ that of another row, and of an image a rectangle (CutMix: Yun et
+al. 2019); *noisy*, with normal noise; *between*, on the line to another row (Zhang et al. 2018). Categories are taken
+from a row, never mixed.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,6 +36,9 @@ class Virtual:
         numbers, groups = numbers_of(self.codes), groups_of(self.codes)
         taken = (generator.random((count, groups.max() + 2)) < CROSSED)[:, groups]
         crossed = np.where(taken & (groups >= 0), end, begin)
+        for columns, shape in images_of(self.codes):
+            inside = rectangles(generator, count, shape)
+            crossed[:, columns] = np.where(inside, end[:, columns], begin[:, columns])
         noisy = begin + numbers * self.noise * generator.standard_normal(begin.shape, np.float32)
         between = begin + numbers * generator.random((count, 1), np.float32) * (end - begin)
         return np.choose(kinds, [crossed, noisy, between]).astype(np.float32), self.rows.targets[own]
@@ -45,7 +50,7 @@ def numbers_of(codes: Preprocessing) -> NDArray[np.float32]:
 
 
 def groups_of(codes: Preprocessing) -> NDArray[np.int64]:
-    """The group of each column of encoded inputs: columns of one group are taken from one row; −1: never crossed.
+    """The group of each column of encoded inputs: columns of one group are taken from one row; −1: of an image.
 
     Each number of a line of numbers is a group, categories of a field are one, and an image is none.
     """
@@ -54,6 +59,26 @@ def groups_of(codes: Preprocessing) -> NDArray[np.int64]:
         first = max((int(group.max()) for group in found), default=-1) + 1
         found.append(_groups(field, max(first, 0)))
     return np.concatenate(found)
+
+
+def images_of(codes: Preprocessing) -> Iterator[tuple[slice, tuple[int, ...]]]:
+    """Where each image is among the columns of encoded inputs, and its shape: height, width, and what else there is."""
+    start = 0
+    for field in codes.inputs:
+        if isinstance(field, Numeric) and len(field.shape) > 1:
+            yield slice(start, start + field.width), field.shape
+        start += field.width
+
+
+def rectangles(generator: Random, count: int, shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Which places of flat images lie in a rectangle, for each of some images, its sides being drawn evenly."""
+    inside = np.ones((count, *shape), bool)
+    for axis, length in enumerate(shape[:2]):
+        low, high = np.sort(generator.integers(0, length + 1, (2, count)), axis=0)
+        place = np.arange(length)
+        within = (place >= low[:, None]) & (place < high[:, None])
+        inside &= within.reshape(count, *(length if other == axis else 1 for other in range(len(shape))))
+    return inside.reshape(count, -1)
 
 
 def _groups(field: FieldCode, first: int) -> NDArray[np.int64]:

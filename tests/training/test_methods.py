@@ -109,7 +109,7 @@ def test_where_no_unseen_row_is_new_the_restored_version_stays_as_it_is(
     assert found.package.weights is base.weights
     assert found.package.state is base.state
     before = {key: base.manifest[key] for key in ("made_by", "optimizer", "seed")}
-    assert found.package.manifest == {**before, "method": "finetune", "steps": 0}
+    assert found.package.manifest == {**before, "kept": "union", "method": "finetune", "steps": 0}
 
 
 def test_rehearse_costs_the_unseen_share_and_union_starts_anew(

@@ -15,7 +15,7 @@ from gitdata.training import reservoir
 from gitdata.training.mixture import Beside, Drawn, Mixed
 from gitdata.training.preprocessing import Categorical, Numeric, Preprocessing
 from gitdata.training.shuffle import Held
-from gitdata.training.virtual import Virtual
+from gitdata.training.virtual import Virtual, rectangles
 
 Columns = dict[str, np.ndarray]
 NAMES = ("x", "word", "y")
@@ -174,14 +174,27 @@ def test_virtual_rows_are_near_those_they_are_made_of_and_leave_categories_whole
     assert set(map(tuple, found[:, 2:5])) == set(map(tuple, words)), "categories are taken, not mixed"
     low, high = inputs.min(axis=0) - 1e-6, inputs.max(axis=0) + 1e-6
     assert ((found >= low) & (found <= high)).all()
-    images = {tuple(image) for image in rows.inputs[:, 5:]}
+    places = [set(column) for column in rows.inputs[:, 5:].T]
     crossed = [
         row
         for row in found
         if row[0] in rows.inputs[:, 0] and tuple(row[:2]) not in set(map(tuple, rows.inputs[:, :2]))
     ]
     assert len(crossed) > 200
-    assert all(tuple(row[5:]) in images for row in crossed), "images are never crossed"
+    assert all(number in place for row in crossed for number, place in zip(row[5:], places, strict=True))
+    whole = {tuple(image) for image in rows.inputs[:, 5:]}
+    assert 0.2 < np.mean([tuple(row[5:]) in whole for row in crossed]) < 0.9, "images take a rectangle of another"
+
+
+@given(st.integers(1, 9), st.integers(1, 9), st.integers(1, 3), st.integers(0, 2**32 - 1))
+def test_a_rectangle_is_one(height: int, width: int, channels: int, seed: int) -> None:
+    found = rectangles(np.random.default_rng(seed), 20, (height, width, channels))
+    for image in found.reshape(20, height, width, channels):
+        assert (image == image[:, :, :1]).all(), "of all channels alike"
+        rows, columns = image[..., 0].any(axis=1), image[..., 0].any(axis=0)
+        assert (image[..., 0] == np.outer(rows, columns)).all()
+        for side in (rows, columns):
+            assert (np.diff(np.flatnonzero(side)) == 1).all(), "without a gap"
 
 
 def test_what_is_drawn_beside_rows_that_are_read_ahead_is_the_same_each_time() -> None:

@@ -25,7 +25,7 @@ from gitdata.training.methods.news import News, news
 from gitdata.training.methods.occasion import Columns, Ingredients, Occasion, TrainingData
 from gitdata.training.methods.remembering import WHOLE, remembering
 from gitdata.training.methods.running import Trained, Training, carry_out
-from gitdata.training.methods.strength import settled
+from gitdata.training.methods.strength import Footing, settled
 from gitdata.training.methods.validation import Validation, validation
 from gitdata.training.package import Package
 from gitdata.training.preprocessing.fields import Category
@@ -186,7 +186,8 @@ def _will_do(climb: _Climb, package: Package, loss: float | None, *, may_keep: b
 def _try(climb: _Climb, method: Method, *, may_keep: bool) -> Generator[Training, Trained, _Tried]:
     started = time.perf_counter()
     restored = None if method.name in ANEW else _grown(climb, method)
-    own = settled(method, climb.declaration, climb.data.unseen_share)
+    footing = Footing.of(climb.restored, restored)
+    own = settled(method, climb.declaration, climb.data.unseen_share, footing)
     occasion = Occasion(climb.declaration, own, climb.data, restored, climb.lenders)
     wanted = _kept(occasion) if method.name == "keep" else PREPARE[method.name](occasion)
     try:

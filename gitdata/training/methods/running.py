@@ -110,9 +110,7 @@ def terms(occasion: Occasion) -> _Terms:
 def carry_out(occasion: Occasion, wanted: Ingredients, validation: Validation) -> Generator[Training, Trained, Result]:
     """Train as a method wants it."""
     if not wanted.steps and occasion.restored is not None:
-        same = {key: occasion.restored.manifest[key] for key in OF_STATE if key in occasion.restored.manifest}
-        manifest = {**same, "method": occasion.method.name, "steps": 0}
-        return Result(replace(occasion.restored, manifest=manifest), 0, 0.0)
+        return Result(_kept(occasion.restored, occasion.method.name), 0, 0.0)
     declared, training = terms(occasion), occasion.declaration.training
     state = start(occasion, declared.optimizer)
     averages = _averages(occasion, declared, wanted.steps, state.position)
@@ -154,6 +152,14 @@ def carry_out(occasion: Occasion, wanted: Ingredients, validation: Validation) -
         trained = replace(trained, weights=kept["average"])
     package = make(trained, steps, watch=watch, stable=kept.get("stable"))
     return Result(_interpolated(occasion, package, validation), steps, beyond)
+
+
+def _kept(package: Package, method: str) -> Package:
+    """A version as it is, by a method that takes no step; `kept`: the one that its weights are of."""
+    known = package.manifest
+    same = {key: known[key] for key in OF_STATE if key in known}
+    manifest = {**same, "kept": known.get("kept", known.get("method")), "method": method, "steps": 0}
+    return replace(package, manifest=manifest)
 
 
 def _package(

@@ -4,25 +4,46 @@
 rate goes up to (1 + 3 b) × the geometric mean of the declared one and of 10⁻³, that of Adam in most hands; it stays
 there for half of the run, and falls. The start is (1 − b/2) of the restored weights and b/8 of fresh ones, and unseen
 rows make up (b + √b)/2 of each batch. What has few old rows, or none, learns at a fraction of the declared rate.
-The experiments are in `docs/retraining.md`.
+A version that was retrained before has been unlearned enough: the next time it starts from its weights as they are, at
+`AGAIN` of the rate. New classes want features that nobody has learned: the start is (1 − 1.2 b) of the restored weights
+and b of fresh ones, whatever was before. The experiments are in `docs/retraining.md`.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from gitdata.training.declaration import Declaration
-from gitdata.training.retraining import Method
+from gitdata.training.package import Package
+from gitdata.training.retraining import ANEW, Method
 from gitdata.training.settings import Optimizer, Schedule
 
 USUAL_RATE = 1e-3
 ADAMS = ("adam", "adamw", "nadam", "adabelief")
+AGAIN = 0.5
 OF_OTHERS = 0.6  # of the declared rate, where nobody knows what is usual
 RATES = {"lwf": 0.1, "replay": 0.1, "l2sp": 0.3, "derpp": 0.3}  # of the declared one
 
 
-def settled(method: Method, declaration: Declaration, unseen_share: float) -> Method:
+@dataclass(frozen=True, slots=True)
+class Footing:
+    """What is gone on from: whether it `was_retrained`, rather than trained anew, and is to learn `new_classes`."""
+
+    was_retrained: bool = False
+    new_classes: bool = False
+
+    @classmethod
+    def of(cls, restored: Package | None, grown: Package | None) -> Footing:
+        """Of the restored version, and of the same with outputs for new classes, if there are any."""
+        made = {} if restored is None else restored.manifest
+        anew = restored is None or made.get("kept", made.get("method")) in ANEW
+        return cls(not anew, grown is not None and grown is not restored)
+
+
+def settled(method: Method, declaration: Declaration, unseen_share: float, footing: Footing = Footing()) -> Method:
     """The method with what it leaves open filled in; what retraining is declared to do by hand stays declared."""
     manual = declaration.retraining if declaration.retraining.type == "manual" else None
-    usual = _usual(method.name, declaration.training.optimizer, unseen_share)
+    usual = _usual(method.name, declaration.training.optimizer, unseen_share, footing)
     if manual and manual.optimizer:
         usual["rate"] = 1.0
     if manual and manual.schedule:
@@ -30,15 +51,22 @@ def settled(method: Method, declaration: Declaration, unseen_share: float) -> Me
     return method.model_copy(update={key: value for key, value in usual.items() if getattr(method, key) is None})
 
 
-def _usual(name: str, optimizer: Optimizer, share: float) -> dict[str, float | Schedule | None]:
+def _usual(name: str, optimizer: Optimizer, share: float, footing: Footing) -> dict[str, float | Schedule | None]:
     if name == "rehearse":
         between = (USUAL_RATE / optimizer.learning_rate) ** 0.5 if optimizer.name in ADAMS else OF_OTHERS
+        again = footing.was_retrained and not footing.new_classes
+        shrink, perturb = (1.0, 0.0) if again else _unlearned(share, footing.new_classes)
         return {
-            "rate": (1 + 3 * share) * between,
-            "shrink": 1 - share / 2,
-            "perturb": share / 8,
+            "rate": (AGAIN if again else 1.0) * (1 + 3 * share) * between,
+            "shrink": shrink,
+            "perturb": perturb,
             "schedule": Schedule(name="wsd"),
             "unseen": (share + share**0.5) / 2,
         }
     rate = 0.2 + 0.75 * share if name == "distil" else RATES.get(name, 1.0)
     return {"rate": rate, "shrink": 1.0, "perturb": 0.0, "schedule": None}
+
+
+def _unlearned(share: float, new_classes: bool) -> tuple[float, float]:
+    """How much of the restored weights, and of fresh ones, `rehearse` starts from."""
+    return (max(0.0, 1 - 1.2 * share), share) if new_classes else (1 - share / 2, share / 8)

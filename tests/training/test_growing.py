@@ -129,7 +129,7 @@ def test_what_is_kept_is_the_version_as_it_was(digits: Columns, declaration: Dec
     watched = replace(base, manifest={**base.manifest, "watched": {"stopped": True}})
     found = climb(declaration, data(digits, (0, 1, 2, 3), (4,)), watched, watched, ["keep"])
     same = {key: base.manifest[key] for key in ("made_by", "optimizer", "seed")}
-    assert found.package.manifest == {**same, "method": "keep", "steps": 0}
+    assert found.package.manifest == {**same, "kept": "union", "method": "keep", "steps": 0}
     assert found.package.preprocessing == base.preprocessing
     assert all((found.package.weights[name] == base.weights[name]).all() for name in base.weights)
 

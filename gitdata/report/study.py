@@ -13,8 +13,8 @@ from gitdata.report.tables import number, plural
 HEADINGS = ("method", "loss", "÷ union", "earlier rows ÷ union", "steps ÷ union", "rows read", "seconds", "forgetting")
 PLOTS = (".svg", ".png", ".pdf")
 
-_COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")  # Okabe & Ito
-_MARKERS = "osD^vP*X"
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")  # Okabe & Ito
+MARKERS = "osD^vP*X"
 
 
 def study_rows(records: Sequence[Record]) -> list[list[str]]:
@@ -112,8 +112,8 @@ def plotted(records: Sequence[Record], path: Path) -> None:
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(10, 4.2), layout="constrained")
     for place, record in enumerate(whole):
         style: dict[str, Any] = {
-            "color": _COLOURS[place % len(_COLOURS)],
-            "marker": _MARKERS[place % len(_MARKERS)],
+            "color": COLOURS[place % len(COLOURS)],
+            "marker": MARKERS[place % len(MARKERS)],
             "label": record["method"],
         }
         _draw(left, [record["steps_ratio"]], [record["stages"][-1]["ratio"]], {**style, "linestyle": "none"})

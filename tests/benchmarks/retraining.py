@@ -2,8 +2,7 @@
 
 Every chain of `scenarios` is gone through by every method and from every seed, each with splits of its own. Union
 training has, of each data set, the learning rate and schedule that are best on validation rows, and so have all others,
-whose rules begin there. Prints the Markdown that stands in docs/benchmarks.md; `--keep FOLDER` keeps results there, and
-goes on with them.
+whose rules begin there. Prints the Markdown that stands in docs/benchmarks.md.
 """
 
 from __future__ import annotations
@@ -12,9 +11,12 @@ import argparse
 import hashlib
 import itertools
 import json
+import multiprocessing
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property, partial
 from pathlib import Path
@@ -24,11 +26,13 @@ import numpy as np
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # as in training processes; JAX reads it when it is imported
 sys.path.insert(0, str(Path(__file__).parent))
+import retraining_plots
 import scenarios
 from scenarios import Scenario, datasets
 
 from gitdata.commands.engine import compile_cache
 from gitdata.errors import GitdataError
+from gitdata.training import gate
 from gitdata.training.across import Interval
 from gitdata.training.blocks import joined, rows_of
 from gitdata.training.declaration import Declaration, Method
@@ -45,24 +49,25 @@ METHODS = ("keep", "finetune", "replay", "distil", "rehearse", "auto", "union")
 OTHERS = METHODS[:-1]
 
 Path_ = list[dict[str, Any]]  # a point for each stage, as JSON has it
+Paths = dict[str, list[Path_]]  # by method, one of each seed
 
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """Where the data lies, and where results are kept, if anywhere."""
+    """Where the data lies, and where results are kept."""
 
     data: Path
-    keep: Path | None
+    keep: Path
     seeds: int
 
     def kept(self, key: Sequence[object], compute: Callable[[], Any]) -> Any:
         """What was computed once, as JSON has it."""
-        if self.keep is None:
-            return json.loads(json.dumps(compute()))
         path = self.keep / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.json"
         if not path.exists():
+            prepare(compile_cache())
+            content = json.dumps(compute())
             self.keep.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(compute()))
+            path.write_text(content)
         return json.loads(path.read_text())
 
     def dataset(self, scenario: Scenario) -> datasets.Dataset:
@@ -72,7 +77,7 @@ class Bench:
 
     def tuned(self, scenario: Scenario) -> tuple[float, str]:
         """The rate and schedule by which union training answers validation rows best."""
-        losses = self.kept(("tuned", scenario.data, scenario.epochs), lambda: self._losses(scenario))
+        losses = self.kept(("tuned", scenario.data), lambda: self._losses(scenario))
         rate, schedule, _ = min(losses, key=lambda found: found[2])
         return rate, schedule
 
@@ -99,16 +104,28 @@ class Bench:
 
     # --- going -----------------------------------------------------------------------------------------------
 
-    def paths(self, scenario: Scenario, methods: Sequence[str]) -> dict[str, list[Path_]]:
+    def paths(self, scenario: Scenario) -> Paths:
         """Of every method and seed a point for each stage."""
-        settings = self.tuned(scenario)
-        found: dict[str, list[Path_]] = {method: [] for method in methods}
+        found: Paths = {method: [] for method in METHODS}
         for seed in range(self.seeds):
-            going = _Going(scenario, self.dataset(scenario), settings, seed)
-            for method in methods:
-                key = (scenario.name, scenario.epochs, method, seed, *settings)
-                found[method].append(self.kept(key, partial(going.path, method)))
+            for method, path in self.of_seed(scenario, seed).items():
+                found[method].append(path)
         return found
+
+    def of_seed(self, scenario: Scenario, seed: int) -> dict[str, Path_]:
+        """Every method from one seed."""
+        settings = self.tuned(scenario)
+        going = _Going(scenario, self.dataset(scenario), settings, seed)
+        key = (scenario.name, scenario.epochs, seed, *settings)
+        return {method: self.kept((*key, method), partial(going.path, method)) for method in METHODS}
+
+    def compute(self, chosen: Sequence[Scenario], jobs: int) -> None:
+        """Have all paths kept, by so many processes; JAX must not be forked."""
+        with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
+            first = {scenario.data: scenario for scenario in chosen}  # tuned once
+            list(pool.map(self.tuned, first.values()))
+            every = [(scenario, seed) for scenario in chosen for seed in range(self.seeds)]
+            list(pool.map(self.of_seed, *zip(*every, strict=True)))
 
 
 @dataclass
@@ -129,111 +146,148 @@ class _Going:
         return self.at(0, "union", None)
 
     def path(self, method: str) -> Path_:
+        """A point for each stage, with what the gate says of the version beside the one before it."""
         package, point = self.base
-        points = [point]
+        points = [asdict(point)]
         for place in range(1, len(self.stages)):
+            before = package
             package, point = self.at(place, method, package)
-            points.append(point)
-        return [asdict(point) for point in points]
+            points.append(asdict(point) | self.beside(place, package, before))
+        return points
 
     def at(self, place: int, method: str, package: Package | None) -> tuple[Package, Point]:
-        declared = scenarios.declaration(self.scenario, self.own, *self.settings)
-        declared = on_its_way(declared, (Method(name=method),), self.seed)
+        declared = on_its_way(self.declared, (Method(name=method),), self.seed)
         (found,) = travel([Traveller(declared, self.stages, scenarios.digests(self.own), package)], place)
         if isinstance(found, GitdataError):
             raise found
         return found
 
+    def beside(self, place: int, package: Package, before: Package) -> dict[str, bool]:
+        """Whether the gate lets it pass, as by `undecided = "accept"`, and whether it is worse than the tolerance."""
+        rows, declared = self.stages[place].test, self.declared
+        own, other = (gate.row_losses(each, rows, declared) for each in (package, before))
+        found = gate.judge(own, other, declared)
+        worse = found.ratio > 1 + found.tolerance
+        return {"promoted": found.verdict == "accepted" or (found.verdict == "undecided" and not worse), "worse": worse}
+
+    @cached_property
+    def declared(self) -> Declaration:
+        return scenarios.declaration(self.scenario, self.own, *self.settings)
+
 
 # --- what is reported ----------------------------------------------------------------------------------------
-
-
-def ratio(own: Sequence[float], union: Sequence[float]) -> str:
-    """The geometric mean of paired ratios, with an interval of 95 % by Student's t."""
-    logs = np.log(np.array(own) / np.array(union))
-    return _with_interval(Interval.of(logs.tolist()), np.exp, "{:.3f}")
-
-
-def points(own: Sequence[float], union: Sequence[float]) -> str:
-    """By how many points of accuracy it is better than union training, likewise."""
-    return _with_interval(Interval.of((100 * (np.array(union) - np.array(own))).tolist()), float, "{:+.2f}")
-
-
-def _with_interval(found: Interval | None, turn: Callable[[float], float], form: str) -> str:
-    assert found is not None
-    if found.low is None or found.high is None:
-        return form.format(turn(found.mean))
-    return f"{form.format(turn(found.mean))} [{form.format(turn(found.low))}, {form.format(turn(found.high))}]"
 
 
 def losses(paths: Sequence[Path_], place: int = -1) -> list[float]:
     return [path[place]["loss"] for path in paths]
 
 
-def steps_ratio(paths: Sequence[Path_]) -> float:
-    later = [point for path in paths for point in path[1:]]
-    return sum(point["steps"] for point in later) / sum(point["union_steps"] for point in later)
+def ratios(paths: Paths, method: str, place: int = -1) -> Interval:
+    """The mean of the logarithms of loss ÷ union's, seed by seed."""
+    found = Interval.of(np.log(np.array(losses(paths[method], place)) / losses(paths["union"], place)).tolist())
+    assert found is not None
+    return found
+
+
+def points_above(paths: Paths, method: str, place: int = -1) -> Interval:
+    """By how many points of accuracy it is above union training, seed by seed."""
+    found = Interval.of((100 * (np.array(losses(paths["union"], place)) - losses(paths[method], place))).tolist())
+    assert found is not None
+    return found
+
+
+def shown(found: Interval, *, is_classification: bool = False) -> str:
+    turn, form = (float, "{:+.1f}") if is_classification else (np.exp, "{:.3f}")
+    mean, low, high = (form.format(turn(value or 0.0)) for value in (found.mean, found.low, found.high))
+    return mean if found.low is None else f"{mean} [{low}, {high}]"
 
 
 def total(paths: Sequence[Path_], name: str) -> float:
+    """Of all stages after the first, the mean over seeds."""
     return sum(point[name] for path in paths for point in path[1:]) / len(paths)
 
 
-def cell_lines(bench: Bench, chosen: Sequence[Scenario]) -> Iterator[str]:
+def share(paths: Paths, method: str, name: str) -> float:
+    """What a method takes ÷ what union training takes every time."""
+    return total(paths[method], name) / total(paths["union"], name)
+
+
+def cell_lines(bench: Bench, chosen: Mapping[Scenario, Paths]) -> Iterator[str]:
     """The cells of one extension, regression."""
-    yield f"| data | extension | union: rate, schedule, test error | {' | '.join(OTHERS)} | steps of auto |"
-    yield "|---" * (len(OTHERS) + 4) + "|"
-    for scenario in chosen:
-        paths = bench.paths(scenario, METHODS)
+    yield f"| data | extension | union: rate, schedule, test error | {' | '.join(OTHERS)} |"
+    yield "|---" * (len(OTHERS) + 3) + "|"
+    for scenario, paths in chosen.items():
         rate, schedule = bench.tuned(scenario)
-        union = losses(paths["union"])
-        ratios = " | ".join(ratio(losses(paths[method]), union) for method in OTHERS)
-        yield (
-            f"| {scenario.data} | {scenario.share:.0%} {scenario.growth} | {rate:g}, {schedule}, {np.mean(union):.4f} "
-            f"| {ratios} | {steps_ratio(paths['auto']):.2f} |"
-        )
+        cells = " | ".join(shown(ratios(paths, method)) for method in OTHERS)
+        union = f"{rate:g}, {schedule}, {np.mean(losses(paths['union'])):.4f}"
+        yield f"| {scenario.data} | {scenario.share:.0%} {scenario.growth} | {union} | {cells} |"
 
 
-def chain_lines(bench: Bench, scenario: Scenario) -> Iterator[str]:
+def method_lines(chosen: Mapping[Scenario, Paths]) -> Iterator[str]:
+    """Over all cells of one extension: how each method does, and what it costs."""
+    headings = (
+        "method", "same distribution", "cells ≤ 1.00, ≤ 1.05", "new domain", "cells ≤ 1.00, ≤ 1.25", "steps ÷ union",
+        "rows read ÷ union", "seconds ÷ union", "worse than before", "passes the gate",
+    )  # fmt: skip
+    yield f"| {' | '.join(headings)} |"
+    yield "|---" * len(headings) + "|"
+    for method in OTHERS:
+        cells = []
+        for growth, goal in (("same", 1.05), ("new", 1.25)):
+            means = [np.exp(ratios(own, method).mean) for each, own in chosen.items() if each.growth == growth]
+            met = [f"{sum(mean <= limit + 5e-4 for mean in means)} of {len(means)}" for limit in (1.0, goal)]
+            cells += [f"{np.exp(np.mean(np.log(means))):.3f} (at most {max(means):.3f})", ", ".join(met)]
+        every = [path for own in chosen.values() for path in own[method]]
+        for name in ("steps", "rows_read", "seconds"):
+            cells.append(f"{np.mean([share(own, method, name) for own in chosen.values()]):.2f}")
+        worse, passed = (sum(path[-1][name] for path in every) for name in ("worse", "promoted"))
+        yield f"| {method} | {' | '.join(cells)} | {worse} of {len(every)} | {passed} |"
+
+
+def chain_lines(bench: Bench, scenario: Scenario, paths: Paths) -> Iterator[str]:
     """A chain of several extensions, a line for each."""
-    paths = bench.paths(scenario, METHODS)
     rate, schedule = bench.tuned(scenario)
-    how = points if scenario.is_classification else ratio
-    what = "points of accuracy above union" if scenario.is_classification else "test error ÷ union"
-    yield f"{scenario.name}: union has {rate:g}, {schedule}; {what}."
+    by_points = scenario.is_classification
+    what = "points of accuracy above union" if by_points else "test error ÷ union"
+    yield f"**{scenario.name}**: union has {rate:g}, {schedule}; {what}."
     yield ""
     yield f"| after extension | union's error | {' | '.join(OTHERS)} |"
     yield "|---" * (len(OTHERS) + 2) + "|"
     for place in range(1, len(paths["union"][0])):
-        union = losses(paths["union"], place)
-        cells = " | ".join(how(losses(paths[method], place), union) for method in OTHERS)
-        yield f"| {place} | {np.mean(union):.4f} | {cells} |"
-    for name, title in (("steps", "steps ÷ union's"), ("rows_read", "rows read"), ("seconds", "seconds")):
-        cells = [
-            f"{steps_ratio(paths[method]):.2f}" if name == "steps" else f"{total(paths[method], name):,.1f}"
-            for method in ("union", *OTHERS)
-        ]
-        yield f"| {title} | {' | '.join(cells)} |"
+        how = points_above if by_points else ratios
+        cells = " | ".join(shown(how(paths, method, place), is_classification=by_points) for method in OTHERS)
+        yield f"| {place} | {np.mean(losses(paths['union'], place)):.4f} | {cells} |"
+    for name, title in (("steps", "steps ÷ union"), ("rows_read", "rows read ÷ union"), ("seconds", "seconds ÷ union")):
+        yield f"| {title} | 1 | {' | '.join(f'{share(paths, method, name):.2f}' for method in OTHERS)} |"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="20 in full")
+    parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--data", type=Path, default=SHARED_DATA)
     parser.add_argument("--only", nargs="*", help="names of data sets")
-    parser.add_argument("--keep", type=Path)
+    parser.add_argument("--keep", type=Path, help="a folder for results, to go on with")
+    parser.add_argument("--plots", type=Path, help="a folder for plots")
     options = parser.parse_args()
-    prepare(compile_cache())
-    bench = Bench(options.data, options.keep, options.seeds)
-    chosen = [each for each in scenarios.scenarios() if not options.only or each.data in options.only]
-    print(f"{options.seeds} seeds; {', '.join(f'{name} {version}' for name, version in made_by().items())}\n")
-    for line in cell_lines(bench, [each for each in chosen if each.share is not None]):
-        print(line, flush=True)
-    for scenario in chosen:
+    with tempfile.TemporaryDirectory() as scratch:
+        bench = Bench(options.data, options.keep or Path(scratch), options.seeds)
+        chosen = [each for each in scenarios.scenarios() if not options.only or each.data in options.only]
+        bench.compute(chosen, options.jobs)
+        found = {scenario: bench.paths(scenario) for scenario in chosen}
+        report(bench, found)
+    if options.plots:
+        retraining_plots.draw(found, options.plots)
+
+
+def report(bench: Bench, found: Mapping[Scenario, Paths]) -> None:
+    print(f"{bench.seeds} seeds; {', '.join(f'{name} {version}' for name, version in made_by().items())}\n")
+    cells = {scenario: paths for scenario, paths in found.items() if scenario.share is not None}
+    if cells:
+        print("\n".join([*method_lines(cells), "", *cell_lines(bench, cells)]))
+    for scenario, paths in found.items():
         if scenario.share is None:
-            print()
-            for line in chain_lines(bench, scenario):
-                print(line, flush=True)
+            print("\n".join(["", *chain_lines(bench, scenario, paths)]))
 
 
 if __name__ == "__main__":

@@ -31,13 +31,12 @@ Rows = np.ndarray
 
 @dataclass(frozen=True, slots=True)
 class Scenario:
-    """`stages_of`: which rows come with which stage, by seed; `growth`: what is drawn, sorted, or in order."""
+    """`growth`: how the data grow; `share`: of an extension that is the only one."""
 
     data: str
     growth: str
     epochs: int
-    share: float | None
-    stages_of: Callable[[Dataset, int], list[Rows]]
+    share: float | None = None
 
     @property
     def name(self) -> str:
@@ -47,20 +46,24 @@ class Scenario:
     def is_classification(self) -> bool:
         return self.data in ("gas_drift", "mnist10k")
 
+    def rows_of(self, own: Dataset, seed: int) -> list[Rows]:
+        """The rows that come with each stage."""
+        if self.share is not None:
+            return _at_the_end(own, _same(own, seed) if self.growth == "same" else _first_input(own), self.share)
+        if own.batches is not None:
+            return [np.flatnonzero(own.batches == batch) for batch in np.unique(own.batches)]
+        return _ten(_time_of_bike(own) if self.data == "bike" else _same(own, seed))
+
 
 def scenarios() -> Iterator[Scenario]:
     for data in REGRESSION:
         for share in SHARES:
-            yield Scenario(
-                data, "same", 200, share, lambda own, seed, share=share: _at_the_end(own, _same(own, seed), share)
-            )
-            yield Scenario(
-                data, "new", 200, share, lambda own, seed, share=share: _at_the_end(own, _first_input(own), share)
-            )
-    yield Scenario("gas_drift", "batches in order", 100, None, lambda own, seed: _by(own.batches))
-    yield Scenario("mnist10k", "two classes at a time", 20, None, lambda own, seed: _by(own.batches))
-    yield Scenario("concrete", "ten of 5 %", 200, None, lambda own, seed: _ten(_same(own, seed)))
-    yield Scenario("bike", "ten of 5 % in time order", 50, None, lambda own, seed: _ten(_time_of_bike(own)))
+            yield Scenario(data, "same", 200, share)
+            yield Scenario(data, "new", 200, share)
+    yield Scenario("gas_drift", "batches in order", 100)
+    yield Scenario("mnist10k", "two classes at a time", 20)
+    yield Scenario("concrete", "ten of 5 %", 200)
+    yield Scenario("bike", "ten of 5 % in time order", 50)
 
 
 def _same(own: Dataset, seed: int) -> Rows:
@@ -97,17 +100,12 @@ def _ten(rank: Rows) -> list[Rows]:
     return np.split(order, cuts)
 
 
-def _by(batches: Rows | None) -> list[Rows]:
-    assert batches is not None
-    return [np.flatnonzero(batches == each) for each in np.unique(batches)]
-
-
 # --- as a study has them -------------------------------------------------------------------------------------
 
 
 def stages(scenario: Scenario, own: Dataset, seed: int) -> list[Stage]:
     split = _split(own, seed)
-    parts = [[own.select(rows[split[rows] == kind]) for kind in range(3)] for rows in scenario.stages_of(own, seed)]
+    parts = [[own.select(rows[split[rows] == kind]) for kind in range(3)] for rows in scenario.rows_of(own, seed)]
     found = []
     for place, (train, held, _) in enumerate(parts):
         upto = parts[: place + 1]

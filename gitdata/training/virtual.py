@@ -1,8 +1,8 @@
 """Virtual rows: inputs near those of a few rows that were kept, so that a teacher can be asked more than these.
 
-A third each: *crossed*, every field with probability ½ that of another row, and of an image a rectangle (CutMix: Yun et
-al. 2019); *noisy*, with normal noise; *between*, on the line to another row (Zhang et al. 2018). Categories are taken
-from a row, never mixed.
+A third each: *crossed*, every field with probability ½ that of another row; *noisy*, with normal noise; *between*, on
+the line to another row (Zhang et al. 2018). Categories are taken from a row, never mixed. An image takes a rectangle of
+another where classes are to be told (CutMix: Yun et al. 2019), and else is never crossed: numbers gained nothing by it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gitdata.training.mixture import Encoded
-from gitdata.training.preprocessing import FieldCode, Numeric, Preprocessing
+from gitdata.training.preprocessing import Categorical, FieldCode, Numeric, Preprocessing
 from gitdata.training.shuffle import Held, Random
 
 CROSSED = 0.5
@@ -36,7 +36,7 @@ class Virtual:
         numbers, groups = numbers_of(self.codes), groups_of(self.codes)
         taken = (generator.random((count, groups.max() + 2)) < CROSSED)[:, groups]
         crossed = np.where(taken & (groups >= 0), end, begin)
-        for columns, shape in images_of(self.codes):
+        for columns, shape in images_of(self.codes) if tells_classes(self.codes) else ():
             inside = rectangles(generator, count, shape)
             crossed[:, columns] = np.where(inside, end[:, columns], begin[:, columns])
         noisy = begin + numbers * self.noise * generator.standard_normal(begin.shape, np.float32)
@@ -59,6 +59,11 @@ def groups_of(codes: Preprocessing) -> NDArray[np.int64]:
         first = max((int(group.max()) for group in found), default=-1) + 1
         found.append(_groups(field, max(first, 0)))
     return np.concatenate(found)
+
+
+def tells_classes(codes: Preprocessing) -> bool:
+    """Whether all outputs are classes."""
+    return all(isinstance(field, Categorical) for field in codes.outputs)
 
 
 def images_of(codes: Preprocessing) -> Iterator[tuple[slice, tuple[int, ...]]]:

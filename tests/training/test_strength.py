@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -14,6 +15,7 @@ from gitdata.data import rows as row_digests
 from gitdata.training.declaration import Declaration, Method
 from gitdata.training.methods import TrainingData, climb
 from gitdata.training.methods.strength import Footing, settled
+from gitdata.training.settings import Loss
 
 Columns = dict[str, np.ndarray]
 Declare = Callable[..., Declaration]
@@ -38,6 +40,22 @@ def test_after_a_training_anew_rehearse_unlearns_by_the_unseen_share(lattice_mod
     assert found.rate == (1 + 3 * share) * (1e-3 / 3e-3) ** 0.5
     assert (found.shrink, found.perturb) == (1 - share / 2, share / 8)
     assert found.unseen == (share + share**0.5) / 2
+
+
+@given(SHARES, FOOTINGS)
+def test_the_rates_of_known_classes_do_not_grow_with_the_share(
+    lattice_model: Declaration, share: float, footing: Footing
+) -> None:
+    training = lattice_model.training.model_copy(update={"loss": Loss(name="cross_entropy")})
+    classes = lattice_model.model_copy(update={"training": training})
+    for name in ("rehearse", "distil"):
+        old, less, more = (
+            settled(Method(name=name), classes, b, replace(footing, new_classes=False)) for b in (0, share, 1)
+        )
+        assert old.rate == less.rate == more.rate
+        assert (less.shrink, less.perturb) == (1.0, 0.0)
+        new = settled(Method(name=name), classes, 1, Footing(footing.was_retrained, True))
+        assert new.rate == settled(Method(name=name), lattice_model, 1, Footing(False, True)).rate
 
 
 @given(SHARES)

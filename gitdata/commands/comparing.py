@@ -1,7 +1,8 @@
 """Comparing: a candidate and a rival on the rows that neither was trained on, over all of them and over parts.
 
 Parts are the rows of what the rival had seen (what a candidate does worse on there, it has forgotten), and the declared
-slices.
+slices. Who learns new classes takes some rows of old ones for these, as a training anew would, too. That is no
+forgetting: on what the rival had seen a candidate is asked to choose among the classes that the rival knows.
 """
 
 from __future__ import annotations
@@ -62,7 +63,12 @@ def compared(
     answers, answers_of_rival = (metrics.answers(side, rows, declaration) for side in sides)
     losses, losses_of_rival = (gate.losses_of(own, declaration) for own in (answers, answers_of_rival))
     overall = gate.judge(losses, losses_of_rival, declaration)
-    parts = [gate.Part(losses[s.rows], losses_of_rival[s.rows], s.tolerance) for s in shares]
+    among = gate.losses_of(metrics.among(answers, *sides), declaration)
+    of_share = [among if share.against == SEEN else losses for share in shares]
+    parts = [
+        gate.Part(own[share.rows], losses_of_rival[share.rows], share.tolerance)
+        for share, own in zip(shares, of_share, strict=True)
+    ]
     results = gate.judge_parts(parts, declaration)
     found = [Found(role, overall, metrics.measured(answers_of_rival, rows, declaration))]
     for share, result in zip(shares, results, strict=True):

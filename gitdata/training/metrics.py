@@ -51,6 +51,14 @@ class ClassAnswer:
     def of(self, rows: NDArray[np.bool_]) -> ClassAnswer:
         return ClassAnswer(self.logits[rows], self.codes[rows], self.counts[rows])
 
+    def among(self, classes: NDArray[np.bool_]) -> ClassAnswer:
+        """As if there were only some of the classes, at least one; the others are unknown."""
+        if classes.all() or not classes.any():
+            return self
+        places = np.where(classes, classes.cumsum() - 1, -1)
+        codes = np.where(self.codes >= 0, places[np.maximum(self.codes, 0)], -1)
+        return ClassAnswer(self.logits[:, classes], codes, self.counts)
+
 
 Answers = dict[str, NumberAnswer | ClassAnswer]
 
@@ -89,6 +97,23 @@ def answers(package: Package, columns: Columns, declaration: Declaration) -> Ans
 def of_part(found: Answers, rows: NDArray[np.bool_]) -> Answers:
     """What a version made of some of the rows."""
     return {name: answer.of(rows) for name, answer in found.items()}
+
+
+def among(found: Answers, package: Package, other: Package) -> Answers:
+    """What a version makes of rows as if it knew only classes that another knows, too: P(class | one of these)."""
+    fields = {field.name: field for field in package.preprocessing.outputs}
+    known = {field.name: field for field in other.preprocessing.outputs}
+    result = dict(found)
+    for name, answer in found.items():
+        field, beside = fields[name], known.get(name)
+        if isinstance(answer, ClassAnswer) and isinstance(field, Categorical) and isinstance(beside, Categorical):
+            result[name] = answer.among(np.isin(np.arange(len(field.categories)), _places(field, beside)))
+    return result
+
+
+def _places(field: Categorical, other: Categorical) -> list[int]:
+    """Where the categories of a field are that another has, too."""
+    return [place for place, category in enumerate(field.categories) if category in other.categories]
 
 
 def _number_answer(field: Numeric, values: Numbers, columns: Columns, declaration: Declaration) -> NumberAnswer:

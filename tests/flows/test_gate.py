@@ -220,3 +220,42 @@ def test_test_rows_that_were_trained_on_are_left_out_and_said(
     extend(alone, table(rows[480:700]), "--validation", "0.1")
     second = run_gitdata("train", "concrete", "--json", cwd=alone.path).records[-1]
     assert against(second, "champion")["rows"] == second["test_rows"] == 100 - second["left_out"]
+
+
+GAS = """
+[data]
+dataset = "gas"
+inputs = ["x"]
+outputs = ["gas"]
+
+[network]
+layers = [{ dense = 32 }, "relu", { dense = "outputs" }]
+
+[training]
+epochs = 40
+loss = "cross_entropy"
+optimizer = { name = "adam", learning_rate = 1e-3 }
+"""
+
+
+@pytest.mark.slow
+def test_a_new_class_is_learned_and_what_is_taken_for_it_is_not_forgotten(
+    alone: Clone, shared_data: Path, tmp_path: Path
+) -> None:
+    """One gas more: some rows of the others are taken for it, so that their cross-entropy rises, union's as well."""
+    parts = [np.load(shared_data / "gas_drift" / f"batch{number}.npz") for number in (2, 3)]
+    rows = {name: np.concatenate([part[name] for part in parts]) for name in ("x", "gas")}
+    new = rows["gas"] == 5
+    for name, chosen in (("base", ~new), ("more", new)):
+        np.savez(tmp_path / f"{name}.npz", **{key: column[chosen] for key, column in rows.items()})
+    alone.declare("gas", GAS)
+    alone.gitdata("add", "gas", tmp_path / "base.npz", *PARTS, "-m", "base")
+    alone.commit("a model")
+    alone.gitdata("train", "gas")
+    alone.gitdata("extend", "gas", tmp_path / "more.npz", *PARTS, "-m", "a gas more")
+    found = alone.gitdata("train", "gas", "--json").records[-1]
+    assert (found["verdict"], found["method"]) == ("accepted", "rehearse")
+    seen = against(found, "seen")
+    assert seen["ratio"] < 1.05
+    old, whole = (against(found, role)["rows"] for role in ("seen", "champion"))
+    assert 0 < old < whole

@@ -10,7 +10,7 @@ import pytest
 
 from gitdata.data import rows as row_digests
 from gitdata.errors import Mendable
-from gitdata.training import growing, metrics
+from gitdata.training import gate, growing, metrics
 from gitdata.training.declaration import Declaration, parse
 from gitdata.training.methods import TrainingData, climb
 from gitdata.training.package import Package, raw_outputs
@@ -87,6 +87,29 @@ def test_it_answers_as_before_on_the_classes_it_knows(digits: Columns, base: Pac
     before, after = raw_outputs(base, rows), raw_outputs(wide, rows)
     np.testing.assert_allclose(after[:, :4], before, rtol=1e-5, atol=1e-5)
     assert (after[:, 4:] == growing.UNLIKELY).all()
+
+
+def test_among_the_classes_that_were_known_it_answers_as_before(
+    digits: Columns, declaration: Declaration, base: Package
+) -> None:
+    rows = of(digits, 0, 1, 2, 3, test=True)
+    wide = growing.grown(base, {"label": (9, 4)})
+    weights = {name: own.copy() for name, own in wide.weights.items()}
+    weights["dense.1.bias"][4:] = 8.0  # it takes many rows for one of the new classes
+    keen = replace(wide, weights=weights)
+    own, before = (metrics.answers(package, rows, declaration) for package in (keen, base))
+    plain, known, among = (
+        gate.losses_of(found, declaration) for found in (own, before, metrics.among(own, keen, base))
+    )
+    assert plain.mean() > 2 * known.mean()
+    np.testing.assert_allclose(among, known, rtol=1e-3, atol=1e-4)
+    strange = {**rows, "label": np.full(len(rows["label"]), 9)}
+    unknown = metrics.among(metrics.answers(keen, strange, declaration), keen, base)
+    worst = -metrics.class_losses(metrics.answers(base, strange, declaration)["label"], "cross_entropy")  # type: ignore[arg-type]
+    (
+        np.testing.assert_allclose(-gate.losses_of(unknown, declaration), worst, rtol=1e-3),
+        "what neither knows costs alike",
+    )
 
 
 def test_weights_from_before_the_rate_fell_grow_too(digits: Columns, base: Package) -> None:

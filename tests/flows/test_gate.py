@@ -222,40 +222,36 @@ def test_test_rows_that_were_trained_on_are_left_out_and_said(
     assert against(second, "champion")["rows"] == second["test_rows"] == 100 - second["left_out"]
 
 
-GAS = """
+DIGITS = """
 [data]
-dataset = "gas"
-inputs = ["x"]
-outputs = ["gas"]
+dataset = "digits"
+inputs = ["image"]
+outputs = ["digit"]
+scaling = { image = "image" }
 
 [network]
-layers = [{ dense = 32 }, "relu", { dense = "outputs" }]
+layers = ["flatten", { dense = 32 }, "relu", { dense = "outputs" }]
 
 [training]
-epochs = 40
+epochs = 15
 loss = "cross_entropy"
 optimizer = { name = "adam", learning_rate = 1e-3 }
 """
 
 
 @pytest.mark.slow
-def test_a_new_class_is_learned_and_what_is_taken_for_it_is_not_forgotten(
-    alone: Clone, shared_data: Path, tmp_path: Path
-) -> None:
-    """One gas more: some rows of the others are taken for it, so that their cross-entropy rises, union's as well."""
-    parts = [np.load(shared_data / "gas_drift" / f"batch{number}.npz") for number in (2, 3)]
-    rows = {name: np.concatenate([part[name] for part in parts]) for name in ("x", "gas")}
-    new = rows["gas"] == 5
-    for name, chosen in (("base", ~new), ("more", new)):
-        np.savez(tmp_path / f"{name}.npz", **{key: column[chosen] for key, column in rows.items()})
-    alone.declare("gas", GAS)
-    alone.gitdata("add", "gas", tmp_path / "base.npz", *PARTS, "-m", "base")
+def test_what_is_taken_for_a_new_class_is_not_forgotten(alone: Clone, shared_data: Path, tmp_path: Path) -> None:
+    """Fours and sevens look like nines: their cross-entropy rises when these come, whatever learns them."""
+    with np.load(shared_data / "mnist10k" / "mnist10k.npz") as found:
+        images, digits = found["x"].reshape(-1, 28, 28), found["y"].astype(np.int64)
+    for name, classes in (("base", (3, 4, 5, 7)), ("more", (9,))):
+        chosen = np.isin(digits, classes)
+        np.savez(tmp_path / f"{name}.npz", image=images[chosen], digit=digits[chosen])
+    alone.declare("digits", DIGITS)
+    alone.gitdata("add", "digits", tmp_path / "base.npz", *PARTS, "-m", "base")
     alone.commit("a model")
-    alone.gitdata("train", "gas")
-    alone.gitdata("extend", "gas", tmp_path / "more.npz", *PARTS, "-m", "a gas more")
-    found = alone.gitdata("train", "gas", "--json").records[-1]
-    assert (found["verdict"], found["method"]) == ("accepted", "rehearse")
-    seen = against(found, "seen")
-    assert seen["ratio"] < 1.05
-    old, whole = (against(found, role)["rows"] for role in ("seen", "champion"))
-    assert 0 < old < whole
+    alone.gitdata("train", "digits")
+    alone.gitdata("extend", "digits", tmp_path / "more.npz", *PARTS, "-m", "nines")
+    learned = alone.gitdata("train", "digits", "--json").records[-1]
+    assert (learned["verdict"], learned["method"]) == ("accepted", "rehearse")
+    assert against(learned, "seen")["ratio"] < 1.05

@@ -159,7 +159,8 @@ def _try_all(climb: _Climb, rungs: Sequence[Method]) -> Generator[Training, Trai
             found = yield from _try(climb, method, may_keep=may_keep)
         except passable as error:
             failed = error
-            climb.say(f"{method.name}: {error.message}")
+            if tried or method != rungs[-1]:  # else it is raised
+                climb.say(f"{method.name}: {error.message}")
             continue
         tried.append(found)
         climb.say(_sentence(found.rung, climb.reference))

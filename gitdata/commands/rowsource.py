@@ -41,15 +41,15 @@ class RowSource:
         live = frozenset(live)
         return union_parts(self.repo, chain, live, split, within=live)
 
-    def rows(self, parts: Sequence[Part]) -> AnyColumns:
+    def rows(self, parts: Sequence[Part], among: Sequence[Part] = ()) -> AnyColumns:
         """The rows of some parts, one after the other; a file that brings none is not opened.
 
-        In memory, or as Blocks where they would take more of it than they may.
+        In memory, or as Blocks where they, or those `among` which they are held, would take more of it than they may.
         """
         from gitdata.commands import streaming
 
         fields = self._fields(parts) if parts else []
-        if streaming.bytes_in_memory(parts, fields) > streaming.memory_limit(self.repo):
+        if streaming.bytes_in_memory(among or parts, fields) > streaming.memory_limit(self.repo):
             return streaming.in_blocks(self.repo, parts, fields, self.say)
         return self._in_memory(parts)
 

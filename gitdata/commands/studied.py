@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,11 +82,10 @@ def stages_of_chain(source: RowSource, chain: Chain, groups: Sequence[Sequence[s
     from gitdata.training.blocks import joined
     from gitdata.training.study import Stage
 
-    reading = _Reading(source, chain, [frozenset(group) for group in groups], {})
-    whole = frozenset(id for group in groups for id in group)
-    lacking: dict[str, list[AnyColumns]] = {
-        split: [] for split in ("test", "validation") if not source.parts(chain, whole, split)
-    }
+    live = frozenset(id for group in groups for id in group)
+    whole = {split: source.parts(chain, live, split) for split in ("train", "validation", "test")}
+    reading = _Reading(source, chain, [frozenset(group) for group in groups], whole, {})
+    lacking: dict[str, list[AnyColumns]] = {split: [] for split in ("test", "validation") if not whole[split]}
     stages = []
     for place in range(len(groups)):
         train = reading.by_stage("train", place)[-1]
@@ -101,11 +100,12 @@ def stages_of_chain(source: RowSource, chain: Chain, groups: Sequence[Sequence[s
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """Reads each part of a chain once; `groups`: the extensions of each stage."""
+    """Reads each part of a chain once; `groups`: the extensions of each stage, `whole`: what is read of each split."""
 
     source: RowSource
     chain: Chain
     groups: Sequence[frozenset[str]]
+    whole: Mapping[str, Sequence[Part]]
     read: dict[tuple[str, str, bytes], AnyColumns]
 
     def by_stage(self, split: str, place: int) -> list[AnyColumns]:
@@ -115,12 +115,12 @@ class _Reading:
         scope = frozenset(id for group in self.groups[: place + 1] for id in group)
         parts = self.source.parts(self.chain, scope, split)
         own = [[part for part in parts if part.extension.id in group] for group in self.groups[: place + 1]]
-        return [joined([self._rows(part) for part in each if part.rows]) for each in own]
+        return [joined([self._rows(part, self.whole[split]) for part in each if part.rows]) for each in own]
 
-    def _rows(self, part: Part) -> AnyColumns:
+    def _rows(self, part: Part, among: Sequence[Part]) -> AnyColumns:
         key = part.extension.id, part.file.path, b"" if part.keep is None else part.keep.tobytes()
         if key not in self.read:
-            self.read[key] = self.source.rows([part])
+            self.read[key] = self.source.rows([part], among)
         return self.read[key]
 
 

@@ -112,7 +112,7 @@ class _Study:
         declaration, wanted = parse(text, model), declared(repo, model, text)
         ways = _ways(declaration, options.methods)
         chain, live = live_of(repo, snapshot, wanted)
-        groups = _groups([e for e in chain.ordered(live) if e.rows_of("train")], options.stages)
+        groups = _groups(chain.ordered(live), options.stages)
         if len(groups) < 2:
             raise Mendable(
                 f"{wanted.dataset} has {'one extension' if groups else 'none'} with train rows: nothing to go on with.",
@@ -258,13 +258,24 @@ def _ways(declaration: Declaration, names: Sequence[str]) -> dict[str, Way]:
 def _groups(extensions: Sequence[Extension], most: int) -> tuple[tuple[Extension, ...], ...]:
     """The extensions of each stage: a base, and those after it, joined to stages of about as many train rows.
 
-    Which of these one is in follows from where the middle of its rows lies.
+    Which of these one is in follows from where the middle of its rows lies; one without train rows is in the stage
+    before it.
     """
-    base, rest = tuple(extensions[:1]), extensions[1:]
-    if len(rest) < most:
-        return tuple((one,) for one in extensions)
-    rows = [one.rows_of("train") for one in rest]
+    steps: list[list[Extension]] = []
+    for extension in extensions:
+        if extension.rows_of("train") and (not steps or _train_rows(steps[-1])):
+            steps.append([])
+        steps = steps or [[]]
+        steps[-1].append(extension)
+    if len(steps) <= most:
+        return tuple(tuple(step) for step in steps if _train_rows(step))
+    rows = [_train_rows(step) for step in steps[1:]]
     middles = [end - own / 2 for end, own in zip(accumulate(rows), rows, strict=True)]
-    stages = [int((most - 1) * middle / sum(rows)) for middle in middles]
-    joined = [tuple(one for one, own in zip(rest, stages, strict=True) if own == each) for each in range(most - 1)]
-    return (base, *(group for group in joined if group))
+    found: dict[int, list[Extension]] = {}
+    for step, middle in zip(steps[1:], middles, strict=True):
+        found.setdefault(int((most - 1) * middle / sum(rows)), []).extend(step)
+    return (tuple(steps[0]), *(tuple(found[place]) for place in sorted(found)))
+
+
+def _train_rows(extensions: Sequence[Extension]) -> int:
+    return sum(extension.rows_of("train") for extension in extensions)

@@ -122,6 +122,19 @@ def test_without_test_rows_a_tenth_of_the_train_rows_serves(world: World) -> Non
 
 
 @pytest.mark.slow
+def test_rows_that_memory_does_not_hold_are_streamed(grown: World) -> None:
+    held = grown.clone.gitdata(*TWO, "--json").records
+    grown.clone.git("config", "gitdata.trainMemory", "1k")
+    for path in (grown.clone.repo.state / "study" / "lattice").iterdir():
+        path.unlink()
+    streamed = grown.clone.gitdata(*TWO, "--json").records
+    for one, other in zip(held, streamed, strict=True):
+        assert [stage["steps"] for stage in one["stages"]] == [stage["steps"] for stage in other["stages"]]
+        losses = [[stage["loss"]["mean"] for stage in record["stages"]] for record in (one, other)]
+        assert losses[0] == pytest.approx(losses[1], rel=0.3)
+
+
+@pytest.mark.slow
 def test_a_method_that_cannot_be_is_told_and_the_others_are_compared(grown: World) -> None:
     grown.clone.declare(**{"[retraining]\n": "[retraining]\nreservoir = 0\n"})
     grown.clone.commit("no sample travels")

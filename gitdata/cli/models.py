@@ -179,7 +179,10 @@ def compare(
 def study(
     model: Annotated[str, typer.Argument(metavar="MODEL")],
     methods: Annotated[
-        str | None, typer.Option("--methods", metavar="A,B", help="Methods to compare with union training.")
+        str | None,
+        typer.Option(
+            "--methods", metavar="A,B", help="Methods to compare with union training; 'declared': what is declared."
+        ),
     ] = None,
     seeds: Annotated[int, typer.Option("--seeds", metavar="N", help="How often, each from another seed.")] = 5,
     stages: Annotated[int, typer.Option("--stages", metavar="N", help="At most; extensions are joined.")] = 10,
@@ -192,21 +195,25 @@ def study(
     """Go through a dataset's chain again by several methods, and compare accuracy and cost. Records nothing."""
     from gitdata.commands.study import Options
     from gitdata.commands.study import study as run
-    from gitdata.report.study import HEADINGS, conclusion, plotted, require_plottable, study_rows
+    from gitdata.report.study import conclusion, headings, plotted, require_plottable, study_rows
     from gitdata.report.tables import print_table
 
     if plot is not None:
         require_plottable(plot)
     names = tuple(name.strip() for name in methods.split(",") if name.strip()) if methods else ()
-    records = run(open_repo(), model, Options(at, names, seeds, stages), say)
+    try:
+        records = run(open_repo(), model, Options(at, names, seeds, stages), say)
+    except KeyboardInterrupt as stop:
+        say_always("gitdata: interrupted; what was computed is kept: the same command goes on from there.")
+        raise typer.Exit(INTERRUPTED) from stop
 
     def show() -> None:
-        print_table(HEADINGS, study_rows(records), right=range(1, len(HEADINGS)))
+        if rows := study_rows(records):
+            print_table(headings(records), rows, right=range(1, len(rows[0])))
         print_lines(conclusion(records))
 
     show_records(records, as_json, show)
-    if plot is not None:
-        plotted(records, plot)
+    if plot is not None and plotted(records, plot):
         say(f"The plot is in {plot}.")
 
 

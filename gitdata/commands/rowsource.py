@@ -48,10 +48,15 @@ class RowSource:
         """
         from gitdata.commands import streaming
 
-        fields = self._fields(parts) if parts else []
-        if streaming.bytes_in_memory(among or parts, fields) > streaming.memory_limit(self.repo):
-            return streaming.in_blocks(self.repo, parts, fields, self.say)
+        if self.bytes_in_memory(among or parts) > streaming.memory_limit(self.repo):
+            return streaming.in_blocks(self.repo, parts, self._fields(parts), self.say)
         return self._in_memory(parts)
+
+    def bytes_in_memory(self, parts: Sequence[Part]) -> int:
+        """What the rows of some parts take there, as they are and while they are encoded."""
+        from gitdata.commands import streaming
+
+        return streaming.bytes_in_memory(parts, self._fields(parts) if parts else [])
 
     def _fields(self, parts: Sequence[Part]) -> list[Field]:
         """The fields of the rows that a model uses, as far as there are such."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -36,12 +35,13 @@ class Kept:
 
     def point(self, key: str) -> Point | None:
         """What was kept; what is damaged counts as not kept."""
+        from pydantic import TypeAdapter
+
         from gitdata.training.study import Point
 
         try:
-            found = json.loads((self.folder / f"{key}.json").read_bytes())
-            return Point(**found | {"losses": tuple(found["losses"])})
-        except (OSError, ValueError, TypeError, KeyError):
+            return TypeAdapter(Point).validate_json((self.folder / f"{key}.json").read_bytes())
+        except (OSError, ValueError):
             return None
 
     def package(self, key: str) -> Package | None:
@@ -73,7 +73,20 @@ class Kept:
         return self.folder / f"{key}.package"
 
 
-def stages_of_chain(source: RowSource, chain: Chain, groups: Sequence[Sequence[str]]) -> list[Stage]:
+@dataclass(frozen=True, slots=True)
+class ChainRows:
+    """The rows of a chain by stage, and all that are trained on; `bytes` that these take in memory.
+
+    `left_out`: how many test rows are none, being among those that are trained on.
+    """
+
+    stages: Sequence[Stage]
+    train: AnyColumns
+    bytes: int
+    left_out: int
+
+
+def rows_of_chain(source: RowSource, chain: Chain, groups: Sequence[Sequence[str]]) -> ChainRows:
     """The rows of each group of extensions, and the validation and test rows that hold from then on.
 
     Where the chain has no validation rows, or no test rows, a tenth of the train rows serves as such, by the hash of
@@ -86,16 +99,32 @@ def stages_of_chain(source: RowSource, chain: Chain, groups: Sequence[Sequence[s
     whole = {split: source.parts(chain, live, split) for split in ("train", "validation", "test")}
     reading = _Reading(source, chain, [frozenset(group) for group in groups], whole, {})
     lacking: dict[str, list[AnyColumns]] = {split: [] for split in ("test", "validation") if not whole[split]}
-    stages = []
+    trains = []
     for place in range(len(groups)):
         train = reading.by_stage("train", place)[-1]
         for split, held in lacking.items():
             mask = source.held_out(train, SALTS[split])
             held.append(select(train, mask))
             train = select(train, ~mask)
-        tests, validation = (lacking.get(split) or reading.by_stage(split, place) for split in ("test", "validation"))
-        stages.append(Stage(train, validation[-1], joined(validation), joined(tests), _origin(tests)))
-    return stages
+        trains.append(train)
+    every = joined(trains)
+    known, left_out, stages = source.digests(every), 0, []
+    for place, train in enumerate(trains):
+        tests, validation = (
+            lacking[split][: place + 1] if split in lacking else reading.by_stage(split, place)
+            for split in ("test", "validation")
+        )
+        fair = [_without(source, rows, known) for rows in tests]
+        left_out = sum(map(count, tests)) - sum(map(count, fair))
+        stages.append(Stage(train, validation[-1], joined(validation), joined(fair), _origin(fair)))
+    return ChainRows(stages, every, source.bytes_in_memory(whole["train"]), left_out)
+
+
+def _without(source: RowSource, rows: AnyColumns, known: NDArray[np.uint64]) -> AnyColumns:
+    """The rows that are not among known ones."""
+    import numpy as np
+
+    return select(rows, ~np.isin(source.digests(rows), known)) if count(rows) else rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +135,7 @@ class _Reading:
     chain: Chain
     groups: Sequence[frozenset[str]]
     whole: Mapping[str, Sequence[Part]]
-    read: dict[tuple[str, str, bytes], AnyColumns]
+    read: dict[tuple[str, str, str, bytes], AnyColumns]
 
     def by_stage(self, split: str, place: int) -> list[AnyColumns]:
         """The rows of a split that each stage up to one brings to the union of these."""
@@ -118,7 +147,8 @@ class _Reading:
         return [joined([self._rows(part, self.whole[split]) for part in each if part.rows]) for each in own]
 
     def _rows(self, part: Part, among: Sequence[Part]) -> AnyColumns:
-        key = part.extension.id, part.file.path, b"" if part.keep is None else part.keep.tobytes()
+        keep = b"" if part.keep is None else part.keep.tobytes()
+        key = part.extension.id, part.file.split, part.file.path, keep
         if key not in self.read:
             self.read[key] = self.source.rows([part], among)
         return self.read[key]

@@ -1,7 +1,8 @@
 """Study: a dataset's chain gone through again by several methods and from several seeds.
 
 What was computed is kept in this clone, by the digest of all that it follows from: a study that was stopped goes on,
-and one of a chain that has grown computes what is new. Nothing is recorded on the ledger.
+and one of a chain that has grown computes what is new. Nothing is recorded on the ledger. All rows are here, as a study
+reads them: `auto` goes about as it does where nothing has to be fetched.
 """
 
 from __future__ import annotations
@@ -9,18 +10,18 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from gitdata.canonical import digest
+from gitdata.commands import streaming
+from gitdata.commands.check import require_fit, require_rows
 from gitdata.commands.engine import prepare_training
 from gitdata.commands.judge import rounded_all
-from gitdata.commands.lenders import lenders
 from gitdata.commands.records import Record, Say, silent
-from gitdata.commands.rowsource import RowSource
-from gitdata.commands.situation import declared, default_revision, live_of
-from gitdata.commands.studied import Kept, stages_of_chain
-from gitdata.data.chain import Chain
+from gitdata.commands.studied import ChainRows, Kept, rows_of_chain
+from gitdata.commands.task import Task, View
+from gitdata.commands.train import Options as Training
+from gitdata.commands.train import prepare
 from gitdata.data.pointer import Extension
 from gitdata.errors import GitdataError, Mendable
 from gitdata.repo import Repo
@@ -29,21 +30,21 @@ if TYPE_CHECKING:
     from gitdata.training.borrowing import Lenders
     from gitdata.training.declaration import Declaration, Method
     from gitdata.training.package import Package
-    from gitdata.training.study import Point, Stage, Traveller
+    from gitdata.training.study import Point, Traveller
 
 USUAL = ("keep", "finetune", "distil", "rehearse", "auto", "union")
-DECLARED = "declared"  # the rungs that are declared
+DECLARED = "declared"
 SEEDS = 5
 MOST_STAGES = 10
 
-_PROTOCOL = 1  # counts up where what is computed changes in a way that no key tells
+_PROTOCOL = 2  # counts up where what is computed changes in a way that no key tells
 
 Way = tuple["Method", ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """`methods`: beside union; default: `USUAL`, and the rungs that are declared.
+    """`methods`: beside union, `DECLARED` for what is declared; default: `USUAL`, and what is declared.
 
     `stages`: at most so many; of more extensions some are one stage.
     """
@@ -60,7 +61,8 @@ def study(repo: Repo, model: str, options: Options, say: Say = silent) -> list[R
     own = _Study.of(repo, model, options, say)
     prepare_training(repo)
     found = {name: own.travelled(name, way) for name, way in own.ways.items()}
-    return [own.record(name, paths, found["union"]) for name, paths in found.items()]
+    unions = {path.seed: path.points for path in found["union"] if path.stopped is None}
+    return [own.record(name, paths, unions) for name, paths in found.items()]
 
 
 def _require_sensible(options: Options) -> None:
@@ -77,7 +79,7 @@ class Path:
     seed: int
     points: list[Point] = field(default_factory=list)
     package: Package | None = None
-    stopped: str | None = None
+    stopped: GitdataError | None = None
 
     @property
     def at(self) -> int:
@@ -89,51 +91,51 @@ class Path:
 class _Study:
     """What does not change from way to way. `groups`: the extensions of each stage."""
 
-    repo: Repo
-    model: str
-    declaration: Declaration
-    chain: Chain
+    task: Task
+    view: View
     groups: tuple[tuple[Extension, ...], ...]
     lent: Lenders
     seeds: tuple[int, ...]
     ways: Mapping[str, Way]
-    source: RowSource
     kept: Kept
-    say: Say
 
     @classmethod
     def of(cls, repo: Repo, model: str, options: Options, say: Say) -> _Study:
-        """Raises Mendable where the commit does not declare the model, or its chain has a single stage."""
-        from gitdata.training.declaration import parse
-
-        repo.require_initialised()
-        snapshot = repo.snapshot(options.revision or default_revision(repo, model))
-        text = snapshot.declaration(model)
-        declaration, wanted = parse(text, model), declared(repo, model, text)
-        ways = _ways(declaration, options.methods)
-        chain, live = live_of(repo, snapshot, wanted)
-        groups = _groups(chain.ordered(live), options.stages)
+        """Raises Mendable where the commit does not declare the model, or not well, or its chain has a single stage."""
+        task = prepare(repo, model, Training(options.revision), say)
+        ways = _ways(task.declaration, options.methods)
+        ledger = repo.fetch_ledger() if task.declaration.network.borrows else None
+        view = task.view_apart(ledger)
+        groups = _groups(view.chain.ordered(view.situation.live), options.stages)
         if len(groups) < 2:
-            raise Mendable(
-                f"{wanted.dataset} has {'one extension' if groups else 'none'} with train rows: nothing to go on with.",
-                f"Extend it first, `gitdata extend {wanted.dataset} FILE`; a study compares how methods go on.",
-            )
-        ledger = repo.fetch_ledger() if declaration.network.borrows else None
-        lent = lenders(repo, declaration, snapshot, lambda name: repo.ledger(name, ledger), say)
-        seeds = tuple(declaration.training.seed + place for place in range(options.seeds))
-        source = RowSource(repo, tuple(declaration.data.inputs or ()), tuple(declaration.data.outputs), say)
-        kept = Kept(repo.state / "study" / model)
-        return cls(repo, model, declaration, chain, groups, lent, seeds, ways, source, kept, say)
+            raise _too_short(task, len(groups))
+        lent = task.lenders(ledger)
+        require_fit(task, view, {name: own.plan for name, own in lent.items()})
+        seeds = tuple(task.declaration.training.seed + place for place in range(options.seeds))
+        return cls(task, view, groups, lent, seeds, ways, Kept(repo.state / "study" / model))
 
     @property
     def names(self) -> list[list[str]]:
-        """The extensions of each stage as people call them."""
-        return [[f"{one.dataset}@{one.version}" for one in group] for group in self.groups]
+        """The extensions of each stage as people call them, those of which two have one label by their ids."""
+        double = self.view.chain.double_versions
+        return [
+            [f"{one.dataset}@{one.short if one.version in double else one.version}" for one in group]
+            for group in self.groups
+        ]
+
+    @property
+    def has_test_rows(self) -> bool:
+        """Whether the chain brings any."""
+        return any(one.rows_of("test") for group in self.groups for one in group)
 
     @cached_property
-    def stages(self) -> list[Stage]:
-        """The rows, read once, and only where something is left to compute."""
-        return stages_of_chain(self.source, self.chain, [[one.id for one in group] for group in self.groups])
+    def rows(self) -> ChainRows:
+        """The rows, read once, and only where something is left to compute. Raises Mendable where they do not fit."""
+        found = rows_of_chain(self.task.source, self.view.chain, [[one.id for one in group] for group in self.groups])
+        require_rows(self.task, self.view, found.train, {name: own.plan for name, own in self.lent.items()})
+        if found.left_out:
+            self.task.say(f"{found.left_out} test rows that are among the train rows are left out.")
+        return found
 
     def travelled(self, name: str, way: Way) -> list[Path]:
         """The paths of all seeds of a way: what is kept is read, and the rest computed, all seeds together."""
@@ -142,22 +144,29 @@ class _Study:
         paths = [self._so_far(way, seed) for seed in self.seeds]
         for place in range(len(self.groups)):
             going = [path for path in paths if path.at == place and path.stopped is None]
-            if not going:
-                continue
-            found = travel([self._traveller(way, path) for path in going], place)
-            for path, own in zip(going, found, strict=True):
-                if isinstance(own, GitdataError):
-                    path.stopped = own.message
-                else:
-                    self._keep(way, path, *own)
-            self.say(_progress(name, place, len(self.groups), going))
+            for several in _parts(going, self._at_once if going else 1):
+                found = travel([self._traveller(way, path) for path in several], place)
+                for path, own in zip(several, found, strict=True):
+                    if not isinstance(own, GitdataError):
+                        self._keep(way, path, *own)
+                    elif not place:
+                        raise own  # nobody can go on from there
+                    else:
+                        path.stopped = own
+            if going:
+                self.task.say(_progress(name, place, len(self.groups), going))
         return paths
+
+    @property
+    def _at_once(self) -> int:
+        """How many seeds are trained together: as many as memory holds the encoded rows of."""
+        return max(1, streaming.memory_limit(self.task.repo) // max(1, self.rows.bytes))
 
     def _traveller(self, way: Way, path: Path) -> Traveller:
         from gitdata.training.study import Traveller, on_its_way
 
-        declaration = on_its_way(self.declaration, self._way_at(way, path.at), path.seed)
-        return Traveller(declaration, self.stages, self.source.digests, path.package, self.lent)
+        declaration = on_its_way(self.task.declaration, self._way_at(way, path.at), path.seed)
+        return Traveller(declaration, self.rows.stages, self.task.source.digests, path.package, self.lent)
 
     def _way_at(self, way: Way, place: int) -> Way:
         """From nothing there is one way for all, unless one asks for weights that only it keeps."""
@@ -194,7 +203,7 @@ class _Study:
         from gitdata.training.methods.running import made_by
         from gitdata.training.study import on_its_way
 
-        own = on_its_way(self.declaration, self._way_at(way, place), seed)
+        own = on_its_way(self.task.declaration, self._way_at(way, place), seed)
         judged = own.deployment.model_dump(mode="json", include={"metric", "tolerance"})
         stages = [[extension.id for extension in group] for group in self.groups[: place + 1]]
         return digest(
@@ -209,24 +218,27 @@ class _Study:
 
     # --- telling ---------------------------------------------------------------------------------------------
 
-    def record(self, name: str, paths: Sequence[Path], unions: Sequence[Path]) -> Record:
+    def record(self, name: str, paths: Sequence[Path], unions: Mapping[int, Sequence[Point]]) -> Record:
         """What a way came to, over its seeds, beside union training."""
         from gitdata.training.across import across
 
-        whole = [path.points for path in paths if path.stopped is None]
-        stopped = sorted({path.stopped for path in paths if path.stopped is not None})
-        found = asdict(across(whole, [path.points for path in unions if path.stopped is None]))
+        declaration = self.task.declaration
+        whole = {path.seed: path.points for path in paths if path.stopped is None}
+        found = across(whole, unions, by_points=declaration.metric == "accuracy")
         fields = {
             "extensions": self.names,
             "method": name,
-            "metric": self.declaration.metric,
-            "model": self.model,
+            "metric": declaration.metric,
+            "model": self.task.model,
             "seeds": len(whole),
-            "stopped": stopped,
-            "tolerance": self.declaration.deployment.tolerance,
-            **found,
+            "stopped": sorted(
+                {f"{error.message} {error.next_step}".strip() for path in paths if (error := path.stopped)}
+            ),
+            "has_test_rows": self.has_test_rows,
+            "tolerance": declaration.deployment.tolerance,
+            **asdict(found),
         }
-        return Record("study", f"{self.model}:{name}", rounded_all(fields))
+        return Record("study", f"{self.task.model}:{name}", rounded_all(fields))
 
 
 def _is_anew(way: Way) -> bool:
@@ -243,38 +255,56 @@ def _progress(name: str, place: int, stages: int, paths: Sequence[Path]) -> str:
 
 
 def _ways(declaration: Declaration, names: Sequence[str]) -> dict[str, Way]:
-    """The ways by name, union training last; rungs that are declared are a way, too."""
+    """The ways by name, union training last; what is declared is one, called by its rungs."""
     from gitdata.training.declaration import methods_named
 
-    wanted = dict.fromkeys((*(names or USUAL), "union"))
+    wanted = dict.fromkeys((*(names or (*USUAL, DECLARED)), "union"))
     wanted["union"] = wanted.pop("union")
-    found = {name: methods_named([name], declaration.retraining) for name in wanted if name != DECLARED}
     rungs = declaration.retraining.method
-    if DECLARED in wanted or (not names and len(rungs) > 1):
-        found = {" → ".join(method.name for method in rungs): rungs, **found}
+    found: dict[str, Way] = {}
+    for name in wanted:
+        if name == DECLARED:
+            found = {" → ".join(method.name for method in rungs): rungs, **found}
+        else:
+            found[name] = methods_named([name], declaration.retraining)
     return found
 
 
-def _groups(extensions: Sequence[Extension], most: int) -> tuple[tuple[Extension, ...], ...]:
-    """The extensions of each stage: a base, and those after it, joined to stages of about as many train rows.
+def _parts(paths: Sequence[Path], size: int) -> list[Sequence[Path]]:
+    return [paths[start : start + size] for start in range(0, len(paths), size)]
 
-    Which of these one is in follows from where the middle of its rows lies; one without train rows is in the stage
-    before it.
+
+def _too_short(task: Task, stages: int) -> Mendable:
+    what = "one extension" if stages else "none"
+    if task.wanted.version is not None:
+        pinned = f"{task.wanted.dataset}@{task.wanted.version}"
+        return Mendable(
+            f"{pinned}, to which the model is pinned, has {what} with train rows: nothing to go on with.",
+            "Pin a later version, or none: a study compares how methods go on.",
+        )
+    return Mendable(
+        f"{task.wanted.dataset} has {what} with train rows: nothing to go on with.",
+        f"Extend it first, `gitdata extend {task.wanted.dataset} FILE`; a study compares how methods go on.",
+    )
+
+
+def _groups(extensions: Sequence[Extension], most: int) -> tuple[tuple[Extension, ...], ...]:
+    """The extensions of each stage: a base; after it one each, or two, four … where there would be too many stages.
+
+    So a chain that grows changes its last stage alone, until they are twice as long. One without train rows is in the
+    stage before it.
     """
-    steps: list[list[Extension]] = []
+    steps: list[list[Extension]] = [[]]
     for extension in extensions:
-        if extension.rows_of("train") and (not steps or _train_rows(steps[-1])):
+        if extension.rows_of("train") and _train_rows(steps[-1]):
             steps.append([])
-        steps = steps or [[]]
         steps[-1].append(extension)
-    if len(steps) <= most:
-        return tuple(tuple(step) for step in steps if _train_rows(step))
-    rows = [_train_rows(step) for step in steps[1:]]
-    middles = [end - own / 2 for end, own in zip(accumulate(rows), rows, strict=True)]
-    found: dict[int, list[Extension]] = {}
-    for step, middle in zip(steps[1:], middles, strict=True):
-        found.setdefault(int((most - 1) * middle / sum(rows)), []).extend(step)
-    return (tuple(steps[0]), *(tuple(found[place]) for place in sorted(found)))
+    base, later, size = steps[0], steps[1:], 1
+    while len(later) > size * (most - 1):
+        size *= 2
+    joined = [later[start : start + size] for start in range(0, len(later), size)]
+    groups = (tuple(base), *(tuple(one for step in several for one in step) for several in joined))
+    return groups if _train_rows(base) else ()
 
 
 def _train_rows(extensions: Sequence[Extension]) -> int:

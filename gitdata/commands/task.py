@@ -54,6 +54,10 @@ class Task:
         tip = deployment_tip(self.repo, self.wanted.branch)
         return self._view(self.snapshot, ledger_commit, may_move=tip == self.snapshot.commit)
 
+    def view_apart(self, ledger_commit: str | None) -> View:
+        """The same where nothing is to be published: nobody asks where the deployment branch is."""
+        return self._view(self.snapshot, ledger_commit, may_move=False)
+
     def view_now(self, ledger_commit: str | None, *, began_at_tip: bool) -> View:
         """How things are where the deployment branch is now, if it only moved on since we began at its tip.
 

@@ -55,10 +55,10 @@ class Options:
 
 def train(repo: Repo, model: str, options: Options, say: Say = silent, tell: Tell | None = None) -> Record:
     """Do what the rule says for a model; the record says what came of it. `tell` is handed one for every epoch."""
-    task = _prepare(repo, model, options, say)
+    task = prepare(repo, model, options, say)
     ledger_commit = repo.fetch_ledger()
     view = task.view(ledger_commit)
-    decision = choice.decide(view.situation, force=options.force)
+    decision = choice.decide(view.situation, force=options.force, train=options.force and bool(options.methods))
     more = list(said_of_start(repo, view.situation, decision, task.declaration, options.methods or ()))
     for line in (sentence(decision, view.chain, view.situation.ledger), *more):
         say(line)
@@ -86,7 +86,7 @@ def train(repo: Repo, model: str, options: Options, say: Say = silent, tell: Tel
 # --- preparing -----------------------------------------------------------------------------------------------
 
 
-def _prepare(repo: Repo, model: str, options: Options, say: Say) -> Task:
+def prepare(repo: Repo, model: str, options: Options, say: Say) -> Task:
     """What is to be trained. Raises Mendable where the commit does not declare it, or not well."""
     repo.require_initialised()
     snapshot = repo.snapshot(options.revision or default_revision(repo, model))

@@ -81,8 +81,11 @@ class Decision:
     tainted: frozenset[str] = frozenset()
 
 
-def decide(situation: Situation, *, force: bool = False) -> Decision:
-    """The rule of design: settled, or restore, train, gate. `force` asks a settled question once more."""
+def decide(situation: Situation, *, force: bool = False, train: bool = False) -> Decision:
+    """The rule of design: settled, or restore, train, gate. `force` asks a settled question once more.
+
+    `train`: what has seen everything is not gated as it is; there is a training, anew if nothing is unseen.
+    """
     ledger, champion = situation.ledger, situation.ledger.champion
     baseline = baseline_of(situation)
     key = situation.attempt
@@ -110,7 +113,7 @@ def decide(situation: Situation, *, force: bool = False) -> Decision:
     restored = version_to_restore(situation)
     seen = ledger.seen(restored.id) if restored else frozenset()
     unseen = situation.trainable - seen
-    if restored and not unseen and restored.id != champion:
+    if restored and not unseen and restored.id != champion and not train:
         return decision("gate", "nothing is left to train", candidate=restored.id, restored=restored.id)
     if restored and not unseen:
         restored, unseen = None, situation.trainable

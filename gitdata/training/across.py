@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ from gitdata.training.study import Point
 CONFIDENCE = 0.95
 
 Path = Sequence[Point]  # of one seed: a point for each stage
+Gap = Callable[[Sequence[float | None], Sequence[float | None]], "Interval | None"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,17 +40,32 @@ class Interval:
         return cls(mean, mean - half, mean + half)
 
 
+def ratio(own: Sequence[float | None], union: Sequence[float | None]) -> Interval | None:
+    """Losses ÷ those of union training, pair by pair: the geometric mean."""
+    pairs = [(one, other) for one, other in zip(own, union, strict=True) if one and other]
+    found = Interval.of([math.log(one / other) for one, other in pairs])
+    if found is None or found.low is None or found.high is None:
+        return found and Interval(math.exp(found.mean))
+    return Interval(math.exp(found.mean), math.exp(found.low), math.exp(found.high))
+
+
+def points(own: Sequence[float | None], union: Sequence[float | None]) -> Interval | None:
+    """By how many points of accuracy it is above union training, pair by pair; losses are shares of wrong rows."""
+    known = [(one, other) for one, other in zip(own, union, strict=True) if one is not None and other is not None]
+    return Interval.of([100 * (other - one) for one, other in known])
+
+
 @dataclass(frozen=True, slots=True)
 class AtStage:
-    """A way at a stage. `ratio`: loss ÷ the mean that union training comes to; `ratio_before`: on earlier test rows.
+    """A way at a stage. `gap`: to union training from the same seed; `gap_before`: on test rows of earlier stages.
 
-    `steps`, `union_steps`, `rows_read`, `seconds`: what it took, and union training would have. `taken`: how often
-    which method's version was taken.
+    `steps`, `union_steps`, `rows_read`, `seconds`: what it took, and union training would have; the first run of a
+    program includes that it is compiled. `taken`: how often which method's version was taken.
     """
 
     loss: Interval | None
-    ratio: Interval | None
-    ratio_before: Interval | None
+    gap: Interval | None
+    gap_before: Interval | None
     steps: float
     union_steps: float
     rows_read: float
@@ -60,42 +77,48 @@ class AtStage:
 class Across:
     """A way at each stage, and over all after the first: steps ÷ those of union training every time, seconds likewise.
 
-    `forgetting`: as in `measures`.
+    `gap_in`: ratio or points. `forgetting`: as in `measures`.
     """
 
     stages: tuple[AtStage, ...]
+    gap_in: str
     steps_ratio: float | None
     time_ratio: float | None
     forgetting: float | None
 
 
-def across(paths: Sequence[Path], unions: Sequence[Path]) -> Across:
-    """What the paths of a way, all of them whole, come to beside those of union training; of none there is nothing."""
+def across(paths: Mapping[int, Path], unions: Mapping[int, Path], *, by_points: bool = False) -> Across:
+    """What the paths of a way by seed, all of them whole, come to beside those of union training; of none nothing."""
     stages = tuple(
-        _at_stage([path[place] for path in paths], [path[place] for path in unions])
-        for place in range(len(paths[0]) if paths else 0)
+        _at_stage(
+            {seed: path[place] for seed, path in paths.items()},
+            {seed: path[place] for seed, path in unions.items()},
+            points if by_points else ratio,
+        )
+        for place in range(max(map(len, paths.values()), default=0))
     )
     later = stages[1:]
-    seconds = [sum(point.seconds for point in path[1:]) for path in unions]
+    seconds = [sum(point.seconds for point in path[1:]) for path in unions.values()]
     return Across(
         stages,
+        "points" if by_points else "ratio",
         steps_ratio=_divided(sum(one.steps for one in later), sum(one.union_steps for one in later)),
         time_ratio=_divided(sum(one.seconds for one in later), float(np.mean(seconds)) if seconds else None),
-        forgetting=_mean([_forgetting(path) for path in paths]),
+        forgetting=_mean([_forgetting(path) for path in paths.values()]),
     )
 
 
-def _at_stage(own: Sequence[Point], union: Sequence[Point]) -> AtStage:
-    reference, before = _mean([point.loss for point in union]), _mean([point.before for point in union])
+def _at_stage(own: Mapping[int, Point], union: Mapping[int, Point], gap: Gap) -> AtStage:
+    pairs = [(point, union[seed]) for seed, point in own.items() if seed in union]
     return AtStage(
-        loss=Interval.of([point.loss for point in own]),
-        ratio=Interval.of([_divided(point.loss, reference) for point in own]),
-        ratio_before=Interval.of([_divided(point.before, before) for point in own]),
-        steps=float(np.mean([point.steps for point in own])),
-        union_steps=float(np.mean([point.union_steps for point in own])),
-        rows_read=float(np.mean([point.rows_read for point in own])),
-        seconds=float(np.mean([point.seconds for point in own])),
-        taken=dict(Counter(point.taken for point in own)),
+        loss=Interval.of([point.loss for point in own.values()]),
+        gap=gap([point.loss for point, _ in pairs], [point.loss for _, point in pairs]),
+        gap_before=gap([point.before for point, _ in pairs], [point.before for _, point in pairs]),
+        steps=float(np.mean([point.steps for point in own.values()])),
+        union_steps=float(np.mean([point.union_steps for point in own.values()])),
+        rows_read=float(np.mean([point.rows_read for point in own.values()])),
+        seconds=float(np.mean([point.seconds for point in own.values()])),
+        taken=dict(Counter(point.taken for point in own.values())),
     )
 
 

@@ -8,6 +8,10 @@ from xml.etree import ElementTree
 import pytest
 from world import World
 
+from gitdata.commands.rowsource import RowSource
+from gitdata.commands.studied import ChainRows, rows_of_chain
+from gitdata.commands.study import _groups
+
 TWO = ("study", "lattice", "--methods", "finetune,rehearse", "--seeds", "2")
 SAID = {"GITDATA_PROGRESS": "1"}
 
@@ -46,8 +50,9 @@ def test_a_study_is_computed_once_and_goes_on_where_the_chain_grew(grown: World)
     assert list(by_method) == ["finetune", "rehearse", "union"]
     for record in by_method.values():
         assert (record["kind"], record["seeds"], record["stopped"]) == ("study", 2, [])
-        assert [stage["ratio"] is not None for stage in record["stages"]] == [True, True]
-    assert by_method["union"]["stages"][-1]["ratio"]["mean"] == pytest.approx(1)
+        assert [stage["gap"] is not None for stage in record["stages"]] == [True, True]
+        assert (record["gap_in"], record["has_test_rows"]) == ("ratio", True)
+    assert by_method["union"]["stages"][-1]["gap"]["mean"] == pytest.approx(1)
     assert by_method["union"]["steps_ratio"] == 1
     assert 0 < by_method["finetune"]["steps_ratio"] < by_method["rehearse"]["steps_ratio"] < 0.5
 
@@ -97,9 +102,11 @@ def test_a_package_that_is_gone_is_made_again_from_where_one_is(grown: World) ->
 def test_a_table_a_sentence_and_a_plot(grown: World, tmp_path: Path) -> None:
     done = grown.clone.gitdata(*TWO, "--plot", tmp_path / "study.svg")
     headings, _, *rows = done.out.splitlines()
-    assert headings.split()[:2] == ["method", "loss"]
+    assert headings.split()[:2] == ["method", "mae"]
     assert [row.split()[0] for row in rows[:3]] == ["finetune", "rehearse", "union"], "the cheapest first"
-    assert "lattice@1.0.0, and 1 stage after it up to lattice@1.1.0; mae on the test rows" in done.out
+    assert (
+        "lattice@1.0.0 and 1 extension after it, up to lattice@1.1.0; mae on the test rows of all of them" in done.out
+    )
     assert "of union training" in done.out
     drawn = ElementTree.parse(tmp_path / "study.svg").getroot()
     assert drawn.tag.endswith("svg")
@@ -176,6 +183,57 @@ def test_many_extensions_are_joined_to_stages(grown: World) -> None:
     ).records[-1]
     assert done["extensions"] == [
         ["lattice@1.0.0"],
-        ["lattice@1.1.0"],
-        ["lattice@1.2.0", "lattice@1.3.0", "lattice@1.4.0", "lattice@1.5.0"],
+        ["lattice@1.1.0", "lattice@1.2.0", "lattice@1.3.0", "lattice@1.4.0"],
+        ["lattice@1.5.0"],
     ]
+
+
+def rows(world: World) -> ChainRows:
+    """What a study of the chain as it is reads."""
+    repo = world.clone.repo
+    chain = repo.snapshot().chain("lattice")
+    groups = _groups(chain.ordered(repo.live(chain)), 10)
+    source = RowSource(repo, ("t1", "t2", "t3", "scenario", "dir"), ("W_max", "P_peak"))
+    return rows_of_chain(source, chain, [[one.id for one in group] for group in groups])
+
+
+def test_a_file_that_was_split_is_read_split_by_split(grown: World) -> None:
+    """Its parts have one path."""
+    repo = grown.clone.repo
+    chain = repo.snapshot().chain("lattice")
+    for stage, extension in zip(rows(grown).stages, chain.ordered(chain.extensions), strict=True):
+        counts = [extension.rows_of(split) for split in ("train", "validation")]
+        assert [len(stage.train["t1"]), len(stage.own_validation["t1"])] == counts
+    last = rows(grown).stages[-1]
+    assert len(last.test["t1"]) == len(last.origin) == sum(e.rows_of("test") for e in chain.extensions.values())
+    assert len(set(last.test["W_max"]) & set(rows(grown).train["W_max"])) < 0.1 * len(last.test["W_max"])
+
+
+def test_test_rows_that_are_trained_on_are_left_out_and_extensions_without_train_rows_count(world: World) -> None:
+    world.clone.declare()
+    fields = ("--inputs", "t1,t2,t3,scenario,dir", "--outputs", "W_max,P_peak")
+    both = world.lattice("base", 0, 10)
+    world.clone.gitdata("add", "lattice", both, "--test", both, *fields)
+    world.clone.commit("all rows are test rows, too")
+    world.clone.gitdata("extend", "lattice", world.lattice("more", 10, 14), "-m", "more")
+    world.clone.gitdata("extend", "lattice", "--test", world.lattice("fair", 20, 24), "-m", "fair test rows")
+    found = rows(world)
+    assert len(found.stages) == 2
+    assert found.left_out == len(found.stages[0].train["t1"])
+    held_out = 160 - found.left_out  # a tenth validates, there being no such split
+    assert [len(stage.test["t1"]) for stage in found.stages] == [held_out, held_out + 64]
+    said = world.clone.gitdata("study", "lattice", "--methods", "keep", "--seeds", "1", env=SAID)
+    assert f"{found.left_out} test rows that are among the train rows are left out." in said.err
+
+
+def test_what_check_would_refuse_is_not_studied(grown: World) -> None:
+    mistakes = {
+        "nope": {'"t1"': '"nope"'},
+        "Training diverged": {'"adam", learning_rate = 3e-3': '"sgd", learning_rate = 100.0'},
+    }
+    for message, words in mistakes.items():
+        grown.clone.declare(**words)
+        grown.clone.commit("a mistake")
+        done = grown.clone.gitdata("study", "lattice", "--methods", "keep", "--seeds", "2", code=2)
+        assert message in done.err
+        assert done.out == ""

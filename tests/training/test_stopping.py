@@ -155,6 +155,22 @@ def test_a_run_stops_early_and_its_best_epoch_is_kept(lattice: Columns, declare:
         np.testing.assert_array_equal(weights, again.package.weights[name])
 
 
+@pytest.mark.parametrize("patience", [1, 60])
+def test_averages_of_a_watched_run_are_of_its_last_stretch_or_there_are_none(
+    patience: int, lattice: Columns, declare: Callable[..., Declaration]
+) -> None:
+    """Whether its best epoch was the last one or not; a run that was stopped has no last stretch."""
+    ladder = '["finetune", "rehearse", "union"]'
+    averaged = {ladder: '{ name = "union", average = 0.5 }', "3e-3": "3e-2", '"cosine"': '"constant"'}
+    watched = {"epochs = 200": f"epochs = 12\nearly_stopping = {{ patience = {patience} }}"}
+    found = climb(declare(**averaged, **watched), data(lattice, 320), None, None)
+    plain = climb(declare(**averaged, **{"epochs = 200": "epochs = 12"}), data(lattice, 320), None, None)
+    said = found.package.manifest["watched"]
+    assert said["stopped"] == (patience == 1)
+    equal = [(own == plain.package.weights[name]).all() for name, own in found.package.weights.items()]
+    assert all(equal) == (not said["stopped"])
+
+
 def test_without_validation_rows_nothing_stops(lattice: Columns, declare: Callable[..., Declaration]) -> None:
     words = {"epochs = 200": "epochs = 3\nearly_stopping = { patience = 1 }"}
     found = climb(declare(**words), replace(data(lattice, 64), validation=dict), None, None)

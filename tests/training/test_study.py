@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from gitdata.data import rows as row_digests
 from gitdata.errors import GitdataError
 from gitdata.training import gate
-from gitdata.training.across import Interval, across
+from gitdata.training.across import Interval, across, ratio
 from gitdata.training.blocks import joined
 from gitdata.training.declaration import Declaration, Method
 from gitdata.training.methods import TrainingData, climb
@@ -154,15 +154,53 @@ def points(losses: list[float], *, steps: int = 10, seconds: float = 1.0) -> lis
     ]
 
 
+def by_seed(paths: list[list[float]]) -> dict[int, list[Point]]:
+    return {seed: points(path) for seed, path in enumerate(paths)}
+
+
 @given(st.lists(st.lists(LOSS, min_size=3, max_size=3), min_size=1, max_size=6))
-def test_union_beside_itself_is_one(paths: list[list[float]]) -> None:
-    found = across([points(path) for path in paths], [points(path) for path in paths])
+def test_union_beside_itself_is_one_whatever_it_is(paths: list[list[float]]) -> None:
+    found = across(by_seed(paths), by_seed(paths))
     for place, stage in enumerate(found.stages):
-        assert stage.ratio is not None
-        assert stage.ratio.mean == pytest.approx(1)
+        assert stage.gap is not None
+        assert stage.gap.mean == pytest.approx(1)
+        assert stage.gap.high == (None if len(paths) == 1 else pytest.approx(1)), "seeds are pairs"
         assert stage.loss is not None
         assert stage.loss.mean == pytest.approx(np.mean([path[place] for path in paths]))
-    assert (found.steps_ratio, found.time_ratio) == (pytest.approx(0.1), pytest.approx(1))
+    assert (found.steps_ratio, found.time_ratio, found.gap_in) == (pytest.approx(0.1), pytest.approx(1), "ratio")
+
+
+@given(st.lists(st.tuples(LOSS, LOSS), min_size=2, max_size=8), st.floats(0.1, 10))
+def test_a_ratio_is_of_pairs_and_its_interval_is_never_below_zero(
+    pairs: list[tuple[float, float]], factor: float
+) -> None:
+    own, union = zip(*pairs, strict=True)
+    found, scaled = ratio(own, union), ratio([factor * loss for loss in own], union)
+    assert found is not None
+    assert scaled is not None
+    assert found.low is not None
+    assert found.high is not None
+    assert 0 <= found.low <= found.mean * (1 + 1e-9)
+    assert found.mean <= found.high * (1 + 1e-9)
+    assert scaled.mean == pytest.approx(factor * found.mean)
+    assert found.mean == pytest.approx(math.exp(np.mean(np.log(np.array(own) / np.array(union)))))
+
+
+def test_points_are_of_accuracy() -> None:
+    paths = {0: points([0.5, 0.1]), 1: points([0.5, 0.2])}
+    unions = {0: points([0.5, 0.2]), 1: points([0.5, 0.3]), 2: points([0.5, 0.9])}
+    found = across(paths, unions, by_points=True)
+    assert found.gap_in == "points"
+    gap = found.stages[1].gap
+    assert gap is not None
+    assert (gap.mean, gap.low) == (pytest.approx(10), pytest.approx(10)), "of the seeds that both have"
+
+
+def test_of_no_path_nothing_is_said() -> None:
+    assert across({}, {0: points([0.5])}) == across({}, {})
+    assert across({}, {}).stages == ()
+    (alone,) = across({0: points([0.5])}, {}).stages
+    assert (alone.gap, alone.loss) == (None, Interval(0.5))
 
 
 @given(st.lists(LOSS, min_size=2, max_size=30), st.floats(0.1, 10))
@@ -190,4 +228,4 @@ def test_forgetting_is_what_was_lost_of_what_was_best() -> None:
         Point("union", 0.5, None, (0.5,), 10, 10, 1, 1.0),
         Point("finetune", 0.6, 0.8, (0.8, 0.4), 10, 10, 1, 1.0),
     ]
-    assert across([path], []).forgetting == pytest.approx(0.8 - 0.5)
+    assert across({0: path}, {}).forgetting == pytest.approx(0.8 - 0.5)

@@ -128,6 +128,14 @@ def test_training_covers_exactly_what_is_live(now: Situation) -> None:
 
 
 @given(situations())
+def test_where_a_training_is_asked_for_there_is_one(now: Situation) -> None:
+    """Also where a version that has seen everything could be gated as it is."""
+    decision = decide(now, force=True, train=True)
+    assert decision.action == ("train" if now.trainable else "nothing")
+    assert decision.unseen or not now.trainable
+
+
+@given(situations())
 def test_nothing_tainted_refused_or_settled_by_a_person_is_restored(now: Situation) -> None:
     restored = version_to_restore(now)
     if restored is not None:

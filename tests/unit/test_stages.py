@@ -33,10 +33,11 @@ def test_every_extension_is_in_a_stage_that_has_train_rows(rows: list[int], most
         assert found == ()
 
 
-@given(st.integers(1, 1000), st.integers(3, 12))
-def test_like_extensions_make_like_stages(count: int, most: int) -> None:
-    extensions: Any = [Extension(number, 7) for number in range(count + 1)]
-    _, *later = _groups(extensions, most)
-    sizes = [len(group) for group in later]
-    assert len(sizes) == min(count, most - 1)
-    assert max(sizes) - min(sizes) <= 1
+@given(st.integers(1, 300), st.integers(2, 12))
+def test_a_chain_that_grows_changes_its_last_stage_alone_until_stages_are_twice_as_long(count: int, most: int) -> None:
+    extensions: Any = [Extension(number, 7) for number in range(count + 2)]
+    before, after = _groups(extensions[:-1], most), _groups(extensions, most)
+    if len(after[1]) == len(before[1]) or len(before) == 2:
+        assert after[: len(before) - 1] == before[:-1]
+    else:
+        assert len(after[1]) == 2 * len(before[1])

@@ -147,7 +147,7 @@ def carry_out(occasion: Occasion, wanted: Ingredients, validation: Validation) -
     beyond = found.seconds - (time.perf_counter() - asked)
     last = found.state
     trained, steps = watch.result(last) if watch else last, last.position - state.position
-    kept = dict(zip(averages, trained.means, strict=True)) if averages and steps == wanted.steps else {}
+    kept = dict(zip(averages, last.means, strict=True)) if averages and steps == wanted.steps else {}
     if "average" in kept:
         trained = replace(trained, weights=kept["average"])
     package = make(trained, steps, watch=watch, stable=kept.get("stable"))

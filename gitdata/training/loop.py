@@ -299,13 +299,22 @@ def _part(arrays: dict[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any
 # --- the compiled chunk --------------------------------------------------------------------------------------
 
 
-@lru_cache(maxsize=32)
 def compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callable[..., Carry]:
     """The compiled chunk: (weights, moments, means, batches …, seed, position, steps, pull) → the state later, losses.
 
     Batches are inputs (most steps, rows, width), targets (…), masks (most steps, rows), learning rates and gains of the
-    means (most steps, …); `steps` of them are taken.
+    means (most steps, …); `steps` of them are taken. Learning rates being given, that of the optimiser makes no other.
     """
+    return _compiled_chunk(plan, loss, declared.model_copy(update={"learning_rate": 1.0}))
+
+
+def compiled_together(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callable[..., Carry]:
+    """The same for many runs at once: all but rates, gains, position and steps has a first axis of runs."""
+    return _compiled_together(plan, loss, declared.model_copy(update={"learning_rate": 1.0}))
+
+
+@lru_cache(maxsize=32)
+def _compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callable[..., Carry]:
     body = _step(plan, loss, declared)
     if is_slow_in_a_loop(plan):
         return _step_by_step(jax.jit(body, donate_argnums=1))
@@ -313,8 +322,7 @@ def compiled_chunk(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callab
 
 
 @lru_cache(maxsize=32)
-def compiled_together(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callable[..., Carry]:
-    """The same for many runs at once: all but rates, gains, position and steps has a first axis of runs."""
+def _compiled_together(plan: Plan, loss: str | Terms, declared: Optimizer) -> Callable[..., Carry]:
     many = jax.vmap(_chunk(_step(plan, loss, declared)), (0, 0, 0, 0, 0, 0, None, None, 0, None, None, 0))
     return jax.jit(many, donate_argnums=(0, 1, 2))
 

@@ -30,9 +30,10 @@ import retraining_plots
 import scenarios
 from scenarios import Scenario, datasets
 
+from gitdata import durable
 from gitdata.commands.engine import compile_cache
 from gitdata.errors import GitdataError
-from gitdata.training import gate
+from gitdata.training import across, gate
 from gitdata.training.across import Interval
 from gitdata.training.blocks import joined, rows_of
 from gitdata.training.declaration import Declaration, Method
@@ -65,9 +66,7 @@ class Bench:
         path = self.keep / f"{hashlib.sha256(repr(key).encode()).hexdigest()[:24]}.json"
         if not path.exists():
             prepare(compile_cache())
-            content = json.dumps(compute())
-            self.keep.mkdir(parents=True, exist_ok=True)
-            path.write_text(content)
+            durable.write(path, json.dumps(compute()).encode())
         return json.loads(path.read_text())
 
     def dataset(self, scenario: Scenario) -> datasets.Dataset:
@@ -120,7 +119,9 @@ class Bench:
         return {method: self.kept((*key, method), partial(going.path, method)) for method in METHODS}
 
     def compute(self, chosen: Sequence[Scenario], jobs: int) -> None:
-        """Have all paths kept, by so many processes; JAX must not be forked."""
+        """Have all paths kept, by so many processes; JAX must not be forked. What others made is not gone on with."""
+        if self.kept(("made by",), made_by) != made_by():
+            raise SystemExit(f"The results in {self.keep} are of other programs; name another folder.")
         with ProcessPoolExecutor(jobs, mp_context=multiprocessing.get_context("spawn")) as pool:
             first = {scenario.data: scenario for scenario in chosen}  # tuned once
             list(pool.map(self.tuned, first.values()))
@@ -182,24 +183,19 @@ def losses(paths: Sequence[Path_], place: int = -1) -> list[float]:
     return [path[place]["loss"] for path in paths]
 
 
-def ratios(paths: Paths, method: str, place: int = -1) -> Interval:
-    """The mean of the logarithms of loss ÷ union's, seed by seed."""
-    found = Interval.of(np.log(np.array(losses(paths[method], place)) / losses(paths["union"], place)).tolist())
+def gap(scenario: Scenario, paths: Paths, method: str, place: int = -1) -> Interval:
+    """To union training, seed by seed: a ratio, or points of accuracy."""
+    compare = across.points if scenario.is_classification else across.ratio
+    found = compare(losses(paths[method], place), losses(paths["union"], place))
     assert found is not None
     return found
 
 
-def points_above(paths: Paths, method: str, place: int = -1) -> Interval:
-    """By how many points of accuracy it is above union training, seed by seed."""
-    found = Interval.of((100 * (np.array(losses(paths["union"], place)) - losses(paths[method], place))).tolist())
-    assert found is not None
-    return found
-
-
-def shown(found: Interval, *, is_classification: bool = False) -> str:
-    turn, form = (float, "{:+.1f}") if is_classification else (np.exp, "{:.3f}")
-    mean, low, high = (form.format(turn(value or 0.0)) for value in (found.mean, found.low, found.high))
-    return mean if found.low is None else f"{mean} [{low}, {high}]"
+def shown(scenario: Scenario, found: Interval) -> str:
+    form = "{:+.1f}" if scenario.is_classification else "{:.3f}"
+    if found.low is None or found.high is None:
+        return form.format(found.mean)
+    return f"{form.format(found.mean)} [{form.format(found.low)}, {form.format(found.high)}]"
 
 
 def total(paths: Sequence[Path_], name: str) -> float:
@@ -218,7 +214,7 @@ def cell_lines(bench: Bench, chosen: Mapping[Scenario, Paths]) -> Iterator[str]:
     yield "|---" * (len(OTHERS) + 3) + "|"
     for scenario, paths in chosen.items():
         rate, schedule = bench.tuned(scenario)
-        cells = " | ".join(shown(ratios(paths, method)) for method in OTHERS)
+        cells = " | ".join(shown(scenario, gap(scenario, paths, method)) for method in OTHERS)
         union = f"{rate:g}, {schedule}, {np.mean(losses(paths['union'])):.4f}"
         yield f"| {scenario.data} | {scenario.share:.0%} {scenario.growth} | {union} | {cells} |"
 
@@ -234,7 +230,7 @@ def method_lines(chosen: Mapping[Scenario, Paths]) -> Iterator[str]:
     for method in OTHERS:
         cells = []
         for growth, goal in (("same", 1.05), ("new", 1.25)):
-            means = [np.exp(ratios(own, method).mean) for each, own in chosen.items() if each.growth == growth]
+            means = [gap(each, own, method).mean for each, own in chosen.items() if each.growth == growth]
             met = [f"{sum(mean <= limit + 5e-4 for mean in means)} of {len(means)}" for limit in (1.0, goal)]
             cells += [f"{np.exp(np.mean(np.log(means))):.3f} (at most {max(means):.3f})", ", ".join(met)]
         every = [path for own in chosen.values() for path in own[method]]
@@ -247,15 +243,13 @@ def method_lines(chosen: Mapping[Scenario, Paths]) -> Iterator[str]:
 def chain_lines(bench: Bench, scenario: Scenario, paths: Paths) -> Iterator[str]:
     """A chain of several extensions, a line for each."""
     rate, schedule = bench.tuned(scenario)
-    by_points = scenario.is_classification
-    what = "points of accuracy above union" if by_points else "test error ÷ union"
+    what = "points of accuracy above union" if scenario.is_classification else "test error ÷ union"
     yield f"**{scenario.name}**: union has {rate:g}, {schedule}; {what}."
     yield ""
     yield f"| after extension | union's error | {' | '.join(OTHERS)} |"
     yield "|---" * (len(OTHERS) + 2) + "|"
     for place in range(1, len(paths["union"][0])):
-        how = points_above if by_points else ratios
-        cells = " | ".join(shown(how(paths, method, place), is_classification=by_points) for method in OTHERS)
+        cells = " | ".join(shown(scenario, gap(scenario, paths, method, place)) for method in OTHERS)
         yield f"| {place} | {np.mean(losses(paths['union'], place)):.4f} | {cells} |"
     for name, title in (("steps", "steps ÷ union"), ("rows_read", "rows read ÷ union"), ("seconds", "seconds ÷ union")):
         yield f"| {title} | 1 | {' | '.join(f'{share(paths, method, name):.2f}' for method in OTHERS)} |"
@@ -266,7 +260,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5, help="20 in full")
     parser.add_argument("--jobs", type=int, default=1, help="processes")
     parser.add_argument("--data", type=Path, default=SHARED_DATA)
-    parser.add_argument("--only", nargs="*", help="names of data sets")
+    parser.add_argument("--only", nargs="*", choices=sorted({each.data for each in scenarios.scenarios()}))
     parser.add_argument("--keep", type=Path, help="a folder for results, to go on with")
     parser.add_argument("--plots", type=Path, help="a folder for plots")
     options = parser.parse_args()

@@ -167,6 +167,8 @@ def test_one_compiled_program_serves_every_size_of_data_and_every_number_of_step
         settings = run(optimizer=adam, loss="mae", batch_size=8, steps=steps, schedule=Schedule(name=schedule))
         loop.train(settings, loop.start(PLAN, adam, 0), X[:rows], Y[:rows])
     assert chunk._cache_size() == 1  # type: ignore[attr-defined]
+    assert loop.compiled_chunk(PLAN, "mae", Optimizer(learning_rate=0.3)) is chunk, "and every learning rate"
+    assert loop.compiled_chunk(PLAN, "mae", Optimizer(learning_rate=0.02, b1=0.5)) is not chunk
 
 
 @pytest.mark.parametrize("moment", [0.0, 60.0])

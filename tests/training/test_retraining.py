@@ -148,7 +148,7 @@ def test_a_strong_pull_holds_the_weights(
     free = moved('"finetune"')
     assert moved('{ name = "l2sp", strength = 0.0, rate = 1.0 }') == free
     assert moved('{ name = "l2sp", strength = 100.0 }') < free / 100
-    assert moved('{ name = "ewc", strength = 1e-9 }') == pytest.approx(free, rel=1e-3)
+    assert moved('{ name = "ewc", strength = 1e-12, rate = 1.0 }') == pytest.approx(free, rel=1e-3)
     assert moved('{ name = "ewc", strength = 1.0 }') < free
 
 

@@ -3,8 +3,10 @@
 Kirkpatrick et al. 2017, eq. 3, F being the empirical Fisher information, the mean over rows of g gᵀ, g the gradient of
 the loss of a single row. It is taken at the restored weights over the reservoir, so that one term stands for all that
 was ever seen (as in online EWC, but never out of date). Where rows × weights are few enough, F is *full*, as its factor
-G with a row g ÷ √rows for each row; else only its diagonal is kept. λ = strength × seen rows ÷ unseen rows: each row
-counts the same, as in Laplace's approximation. Cost: finetune's, and a gradient for each row of the reservoir.
+G with a row g ÷ √rows for each row; else only its diagonal is kept. λ = strength × UNIT × seen rows ÷ unseen rows. By
+Laplace's approximation UNIT were 1; gradients of rows that are fitted well say too little of how much these matter, and
+by experiment it is 300 (docs/experiments/bounded-memory.md). Cost: finetune's, and a gradient for each row of the
+reservoir.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ from gitdata.training.methods.occasion import Ingredients, Occasion
 from gitdata.training.pull import Pull
 from gitdata.training.shuffle import Held
 
+UNIT = 300.0
 MOST_NUMBERS = 2**24  # of a factor: 64 MiB
 AT_ONCE = 32  # rows whose gradients are taken together
 
@@ -34,7 +37,7 @@ def prepare(occasion: Occasion) -> Ingredients:
     weighing = occasion.weighing((occasion.unseen, 1.0), (reservoir.trained, reservoir.seen / len(reservoir.held)))
     anchor = network.vector(occasion.plan, occasion.version.weights)
     terms = losses.terms(occasion.declaration.training, occasion.plan.outputs)
-    strength = occasion.method.strength * reservoir.seen / max(1, occasion.data.unseen_rows)
+    strength = occasion.method.strength * UNIT * reservoir.seen / max(1, occasion.data.unseen_rows)
     return finetune.on_unseen(
         occasion, fisher(occasion.plan, terms, anchor, occasion.held(reservoir.trained, weighing), strength)
     )

@@ -24,7 +24,7 @@ ADAMS = ("adam", "adamw", "nadam", "adabelief")
 AGAIN = 0.5
 OF_KNOWN_CLASSES = 0.25  # of the declared rate, for distil
 OF_OTHERS = 0.6  # of the declared rate, where nobody knows what is usual
-RATES = {"lwf": 0.1, "replay": 0.1, "l2sp": 0.3, "derpp": 0.3}  # of the declared one
+RATES = {"lwf": 0.1, "replay": 0.1, "l2sp": 0.3, "ewc": 0.3, "derpp": 0.3}  # of the declared one
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from types import MappingProxyType
 import numpy as np
 
 from gitdata.errors import DataUnavailable, GitdataError, Mendable
-from gitdata.training import borrowing, loop, metrics
+from gitdata.training import borrowing, loop, metrics, statistics
 from gitdata.training.blocks import rows_of
 from gitdata.training.borrowing import Lenders
 from gitdata.training.declaration import Declaration, Method, methods_named
@@ -29,6 +29,7 @@ from gitdata.training.methods.strength import Footing, settled
 from gitdata.training.methods.validation import Validation, validation
 from gitdata.training.package import Package
 from gitdata.training.preprocessing.fields import Category
+from gitdata.training.rescaling import rescaled
 from gitdata.training.retraining import ANEW
 from gitdata.training.shuffle import Held
 
@@ -188,6 +189,7 @@ def _try(climb: _Climb, method: Method, *, may_keep: bool) -> Generator[Training
     started = time.perf_counter()
     restored = None if method.name in ANEW else _grown(climb, method)
     footing = Footing.of(climb.restored, restored)
+    restored = _rescaled(climb, method, restored)
     own = settled(method, climb.declaration, climb.data.unseen_share, footing)
     occasion = Occasion(climb.declaration, own, climb.data, restored, climb.lenders)
     wanted = _kept(occasion) if method.name == "keep" else PREPARE[method.name](occasion)
@@ -238,6 +240,20 @@ def _grown(climb: _Climb, method: Method) -> Package | None:
     names = "; ".join(f"{', '.join(map(str, own))} of '{name}'" for name, own in classes.items())
     climb.say(f"New classes: {names}. The restored version gets outputs for them.")
     return wide
+
+
+def _rescaled(climb: _Climb, method: Method, restored: Package | None) -> Package | None:
+    """The restored version with inputs scaled to all rows where these hardly varied before, and do now.
+
+    It takes all rows to learn such inputs anew: where a sample is all that is read, the version's answers are the
+    better guess. What borrows layers has the codes of who lends them.
+    """
+    if restored is None or method.name not in WHOLE or climb.lenders:
+        return restored
+    moved, names = rescaled(restored, statistics.fit(climb.declaration, climb.data.whole()))
+    if names:
+        climb.say(f"Inputs that hardly varied before are scaled, and learned, anew: {', '.join(names)}.")
+    return moved
 
 
 def _goes_on(package: Package, declaration: Declaration) -> bool:

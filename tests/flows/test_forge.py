@@ -137,6 +137,8 @@ def test_the_store_decides_what_is_installed_and_which_secrets_are_needed(declar
     assert "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in record["to_do"][0]
     steps = forges.load(declared.path / WORKFLOW)["jobs"]["train"]["steps"]
     assert steps[2]["run"].endswith('"$GITDATA_PACKAGE" "dvc[s3]"')
+    (warned,) = init(declared, "github", "--install", "gitdata==0.1.0", "--json").records
+    assert "On PyPI, gitdata is a project of others" in warned["to_do"][1]
     secret = [step["name"] for step in steps if "secrets." in json.dumps(step)]
     assert secret == ["Train, test, record"]  # no other step is handed them
     init(declared, "gitlab")
@@ -161,7 +163,7 @@ SAID = """#!/bin/sh
 # Ends as a gitdata would; with 5, what could not be published lies where it was told to put it.
 test "$1" = pending && exit 1
 test "$1" = models && exit 0
-test "$CODE" = 5 && test -n "$TRAINED" && mkdir "$4"
+test "$CODE" = 5 && test -n "$TRAINED" && mkdir -p "$4"
 exit "$CODE"
 """
 

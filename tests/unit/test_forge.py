@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from gitdata.automation.forge.package import requirement_of
+from gitdata.automation.forge.package import is_name_alone, requirement_of
 from gitdata.automation.forge.placing import decide, is_ours, marked
 from gitdata.automation.forge.workflow import FORGES, Pipeline, require_plain
 from gitdata.errors import Mendable
@@ -87,3 +87,13 @@ def test_what_installs_the_same_again_follows_from_where_it_came_from(
     origin: dict[str, Any], requirement: str | None
 ) -> None:
     assert requirement_of(origin) == requirement
+
+
+@pytest.mark.parametrize(
+    ("requirement", "alone"),
+    [("gitdata", True), ("gitdata==0.1.0", True), ("GitData[s3]>=0.1", True), ("gitdata @ https://h/g.whl", False),
+     ("gitdata[s3]@git+https://h/g.git", False), ("./gitdata-0.1.0-py3-none-any.whl", False),
+     ("gitdata/gitdata-0.1.0-py3-none-any.whl", False), ("git+https://h/gitdata.git", False)],
+)  # fmt: skip
+def test_a_name_alone_is_told_from_a_place(requirement: str, alone: bool) -> None:
+    assert is_name_alone(requirement) == alone

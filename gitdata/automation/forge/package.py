@@ -39,6 +39,11 @@ def requirement_of(origin: Mapping[str, Any]) -> str | None:
     return f"gitdata @ {url}" if "archive_info" in origin else None
 
 
+def is_name_alone(requirement: str) -> bool:
+    """Whether pip would ask an index for `gitdata`."""
+    return re.match(r"gitdata\b(?!\S*/|.*@)", requirement.strip(), re.IGNORECASE) is not None
+
+
 def _origin() -> Mapping[str, Any]:
     """Where pip installed this gitdata from; empty where it does not say."""
     try:

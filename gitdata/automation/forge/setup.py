@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gitdata.automation.forge.package import package
+from gitdata.automation.forge.package import is_name_alone, package
 from gitdata.automation.forge.placing import is_ours, marked, place
 from gitdata.automation.forge.workflow import FORGES, Pipeline, require_plain, secrets_of
 from gitdata.commands.records import Record
@@ -69,6 +69,8 @@ def to_do(forge: str, pipeline: Pipeline) -> list[str]:
         steps.append(f"Give the jobs access to the store: the secrets {' and '.join(secrets)}.")
     else:
         steps.append(f"Give the jobs access to the store ({pipeline.store}://): docs/operate.md says how.")
+    if is_name_alone(pipeline.package):
+        steps.append("On PyPI, gitdata is a project of others: see to it that the jobs' pip asks an index of yours.")
     if forge == "gitlab":
         steps.append("Let the job's token push: Settings, CI/CD, Job token permissions; or set GITDATA_TOKEN.")
     else:

@@ -91,8 +91,8 @@ class GitHub:
     def jobs(self, workflow: Mapping[str, Any], event: Mapping[str, Any]) -> list[tuple[str, str]]:
         """The jobs that an event starts, and for which model."""
         on = workflow["on"]
-        branch = event["base_ref"] or event["ref_name"]
-        if event["event_name"] != "workflow_dispatch" and branch not in on[event["event_name"]]["branches"]:
+        about = on[event["event_name"]]
+        if isinstance(about, dict) and (event["base_ref"] or event["ref_name"]) not in about["branches"]:
             return []
         return [
             (name, model)

@@ -78,6 +78,7 @@ def test_a_new_model_and_another_branch_are_taken_up(declared: Clone) -> None:
     assert hub.jobs(workflow, hub.event(branch="release/1.x")) == [("train-2", "third")]
     assert hub.jobs(workflow, hub.event(branch="feature")) == []
     assert hub.jobs(workflow, hub.event("workflow_dispatch", branch="feature")) == []
+    assert hub.jobs(workflow, hub.event("schedule")) == [("train", "lattice"), ("train", "second")]
     lab = GitLab(declared.path, "")
     part = forges.load(declared.path / PART)
     assert lab.jobs(part, "main") == ["train lattice", "train second"]
@@ -318,7 +319,7 @@ def test_a_fork_that_may_only_read_attaches_what_it_trained(world: World) -> Non
     assert ended.status == 0, ended.log
     assert "::warning title=gitdata::Not published." in ended.log
     assert "The ledger could not be pushed to 'origin'" in ended.log
-    (card,) = (ended.artefacts / "gitdata-lattice" / "models" / "lattice").glob("1-*.md")
+    (card,) = (ended.artefacts / "gitdata-lattice-1" / "models" / "lattice").glob("1-*.md")
     assert card.read_text().startswith("# lattice 1 ")
     assert (card.with_suffix("") / "weights.safetensors").stat().st_size > 1000
     assert world.server.git("for-each-ref") == before

@@ -78,6 +78,48 @@ class Ended:
 
 
 @dataclass
+class _Machine:
+    """A runner of GitHub's: where the repository lies, a folder beside it, and what expressions and scripts see."""
+
+    folder: Path
+    temporary: Path
+    contexts: dict[str, Any]
+    environment: dict[str, str]
+
+    @classmethod
+    def make(cls, root: Path, number: int, model: str, event: Mapping[str, Any]) -> _Machine:
+        folder, temporary = root / "work", root / "temp"
+        folder.mkdir(parents=True)
+        temporary.mkdir()
+        github = {**event, "workspace": str(folder), "run_id": number, "run_attempt": 1}
+        contexts: dict[str, Any] = {"github": github, "matrix": {"model": model}, "steps": {}, "secrets": {}}
+        contexts["runner"] = {"temp": str(temporary)}
+        forge = {
+            "CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(folder), "RUNNER_TEMP": str(temporary),
+            "GITHUB_REF": event["ref"], "GITHUB_REF_NAME": event["ref_name"], "GITHUB_EVENT_NAME": event["event_name"],
+            "GITHUB_OUTPUT": str(temporary / "output"), "GITHUB_STEP_SUMMARY": str(temporary / "summary"),
+        }  # fmt: skip
+        return cls(folder, temporary, contexts, plain_environment() | forge)
+
+    def filled(self, values: Mapping[str, Any]) -> dict[str, str]:
+        return {name: filled(value, self.contexts) for name, value in values.items()}
+
+    def script(self, step: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
+        """A `run` step, in the shell that `shell: bash` is; what it puts out is known to later steps."""
+        output, script = self.temporary / "output", self.temporary / "script.sh"
+        output.write_text("")
+        script.write_text(step["run"])
+        done = subprocess.run(
+            ["bash", "--noprofile", "--norc", "-eo", "pipefail", str(script)], cwd=self.folder,
+            env=self.environment | self.filled(step.get("env", {})), stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        outputs = dict(line.split("=", 1) for line in output.read_text().splitlines())
+        self.contexts["steps"][step.get("id", "")] = {"outputs": outputs}
+        return done
+
+
+@dataclass
 class GitHub:
     """GitHub: repositories at `url`, runners below `root`."""
 
@@ -119,62 +161,35 @@ class GitHub:
     def run(self, workflow: Mapping[str, Any], job: str, model: str, event: Mapping[str, Any]) -> Ended:
         """One run of a job, from a bare machine."""
         self.runs += 1
-        machine = self.root / f"machine-{self.runs}"
-        folder, temporary = machine / "work", machine / "temp"
-        folder.mkdir(parents=True)
-        temporary.mkdir()
+        machine = _Machine.make(self.root / f"machine-{self.runs}", self.runs, model, event)
         about = workflow["jobs"][job]
-        github = {**event, "workspace": str(folder), "run_id": self.runs, "run_attempt": 1}
-        contexts: dict[str, Any] = {"github": github, "matrix": {"model": model}, "steps": {}, "secrets": {}}
-        contexts["runner"] = {"temp": str(temporary)}
-        forge = {
-            "CI": "true", "GITHUB_ACTIONS": "true", "GITHUB_WORKSPACE": str(folder), "RUNNER_TEMP": str(temporary),
-            "GITHUB_REF": event["ref"], "GITHUB_REF_NAME": event["ref_name"], "GITHUB_EVENT_NAME": event["event_name"],
-            "GITHUB_OUTPUT": str(temporary / "output"), "GITHUB_STEP_SUMMARY": str(temporary / "summary"),
-        }  # fmt: skip
-        environment = plain_environment() | forge | self._filled(workflow["env"], contexts)
-        environment |= self._filled(about["env"], contexts)
-        ended = Ended(0, "", [], machine / "artefacts")
+        machine.environment |= machine.filled(workflow["env"]) | machine.filled(about["env"])
+        ended = Ended(0, "", [], machine.temporary.parent / "artefacts")
         saves: list[tuple[str, str]] = []
         for step in about["steps"]:
             wanted = step.get("if", "true")
-            if (ended.status and "always()" not in wanted) or not evaluate(wanted, contexts):
+            if (ended.status and "always()" not in wanted) or not evaluate(wanted, machine.contexts):
                 continue
             ended.steps.append(step["name"])
-            given = self._filled(step.get("with", {}), contexts)
+            given = machine.filled(step.get("with", {}))
             match step.get("uses", "").partition("@")[0]:
                 case "actions/checkout":
-                    self._check_out(folder, given, event)
+                    self._check_out(machine.folder, given, event)
                 case "actions/cache":
                     saves.append((given["key"], given["path"]))
-                    self._restore(folder, given["restore-keys"])
+                    self._restore(machine.folder, given["restore-keys"])
                 case "actions/upload-artifact":
                     if Path(given["path"]).exists():
                         shutil.copytree(given["path"], ended.artefacts / given["name"])
                 case "" if "pip install" not in step["run"]:
-                    (temporary / "output").write_text("")
-                    script = temporary / "script.sh"
-                    script.write_text(step["run"])
-                    own = self._filled(step.get("env", {}), contexts)
-                    shell = ("bash", "--noprofile", "--norc", "-eo", "pipefail")
-                    done = subprocess.run(
-                        [*shell, str(script)], cwd=folder, env=environment | own, stdin=subprocess.DEVNULL,
-                        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
-                    )  # fmt: skip
+                    done = machine.script(step)
                     ended.log += done.stdout
                     ended.status = ended.status or done.returncode
-                    said = (temporary / "output").read_text().splitlines()
-                    outputs = dict(line.split("=", 1) for line in said)
-                    contexts["steps"][step.get("id", "")] = {"outputs": outputs}
-        if ended.status == 0:
-            for key, paths in saves:
-                self._save(folder, key, paths.split())
-        summary = temporary / "summary"
+        for key, paths in saves if ended.status == 0 else ():
+            self._save(machine.folder, key, paths.split())
+        summary = machine.temporary / "summary"
         ended.summary = summary.read_text() if summary.exists() else ""
         return ended
-
-    def _filled(self, values: Mapping[str, Any], contexts: Mapping[str, Any]) -> dict[str, str]:
-        return {name: filled(value, contexts) for name, value in values.items()}
 
     def _check_out(self, folder: Path, given: Mapping[str, str], event: Mapping[str, Any]) -> None:
         depth = self.depth if self.depth is not None else int(given["fetch-depth"])

@@ -7,6 +7,7 @@ ignores HOME, and is told by GIT_SSH_COMMAND.
 
 from __future__ import annotations
 
+import base64
 import getpass
 import os
 import shlex
@@ -147,11 +148,13 @@ def ssh_command(home: Path) -> str:
 
 
 @contextmanager
-def http_server(root: Path) -> Iterator[str]:
-    """The repositories below `root` over smart HTTP; the URL of `root`."""
+def http_server(root: Path, *, writable: bool = True, password: str = "") -> Iterator[str]:
+    """The repositories below `root` over smart HTTP; the URL of `root`. `password`: what whoever pushes must know."""
 
     class Backend(_GitHttpBackend):
         project_root = root
+        is_writable = writable
+        needed = password
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Backend) as server:  # it listens from here on
         thread = threading.Thread(target=server.serve_forever)
@@ -167,9 +170,17 @@ class _GitHttpBackend(BaseHTTPRequestHandler):
     """Hands every request to `git http-backend`, a CGI program."""
 
     project_root: Path
+    is_writable: bool
+    needed: str
 
     def do_GET(self) -> None:
         path, _, query = self.path.partition("?")
+        if self.needed and "git-receive-pack" in self.path and not self._is_let_in():
+            self._body()
+            self.send_response(401)
+            self.send_header("WWW-Authenticate", 'Basic realm="git"')
+            self.end_headers()
+            return
         variables = {
             "GIT_PROJECT_ROOT": str(self.project_root),
             "GIT_HTTP_EXPORT_ALL": "1",
@@ -193,11 +204,15 @@ class _GitHttpBackend(BaseHTTPRequestHandler):
     do_POST = do_GET
 
     def _backend(self, variables: Mapping[str, str], body: bytes) -> bytes:
-        command = ["git", "-c", "http.receivepack=true", "http-backend"]
+        command = ["git", "-c", f"http.receivepack={str(self.is_writable).lower()}", "http-backend"]
         length = {"CONTENT_LENGTH": str(len(body))} if body else {}
         return subprocess.run(
             command, input=body, stdout=subprocess.PIPE, env={**os.environ, **variables, **length}, check=True
         ).stdout
+
+    def _is_let_in(self) -> bool:
+        _, _, encoded = self.headers.get("Authorization", "").partition(" ")
+        return base64.b64decode(encoded).decode().partition(":")[2] == self.needed
 
     def _body(self) -> bytes:
         """What the client sends, in one piece or, a large pack, in chunks."""

@@ -12,11 +12,13 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from gitdata import durable
 from gitdata.automation import hooks
+from gitdata.automation.forge.setup import outdated, set_up
 from gitdata.automation.jobs import Spool
 from gitdata.automation.runner import is_at_work
 from gitdata.commands.init import derive_remote, init, is_initialised, remote_to_derive
@@ -115,6 +117,7 @@ def _clone(repo: Repo) -> Iterator[Check]:
         yield from _stores(repo)
         yield _ledger(repo)
     yield from _branches(repo)
+    yield from _forges(repo)
 
 
 def _stores(repo: Repo) -> Iterator[Check]:
@@ -199,6 +202,13 @@ def _branches(repo: Repo) -> Iterator[Check]:
         known = repo.deployment_tip(branch) or repo.git.resolve(f"refs/heads/{branch}")
         message = f"deployed from the branch '{branch}'" + ("" if known else ", which exists nowhere")
         yield Check(f"model {model}", "ok" if known else "finding", message, "" if known else "Push it, or change it.")
+
+
+def _forges(repo: Repo) -> Iterator[Check]:
+    for forge in outdated(repo):
+        message = f"The workflow files of {forge} are not those that the models declared here ask for."
+        fix = partial(set_up, repo, forge)
+        yield Check(f"workflow {forge}", "finding", message, f"Run `gitdata ci init {forge}`, then commit.", fix)
 
 
 def _server(repo: Repo) -> Iterator[Check]:

@@ -51,6 +51,9 @@ def train(
     method: Annotated[list[str] | None, typer.Option("--method", help="Rungs instead of the declared ones.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Also if this was already attempted.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what would be done.")] = False,
+    attach: Annotated[
+        Path | None, typer.Option("--attach", metavar="FOLDER", help="Where a version goes that cannot be published.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Train on what is unseen, test, record. Restores the last clean version; tests against the champion."""
@@ -61,7 +64,7 @@ def train(
     from gitdata.report.tables import training_lines
 
     end_with_the_runner()
-    options = Options(at, data, tuple(method) if method else None, force, dry_run)
+    options = Options(at, data, tuple(method) if method else None, force, dry_run, attach)
     try:
         with shown_epochs(as_json=as_json) as tell:
             record = run(open_repo(), model, options, say, tell)

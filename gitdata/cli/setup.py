@@ -81,6 +81,31 @@ def doctor(
 
 
 @app.command()
+def ci(
+    action: Annotated[str, typer.Argument(metavar="init", help="What to do.")],
+    forge: Annotated[str, typer.Argument(metavar="github|gitlab", help="The forge.")],
+    requirement: Annotated[
+        str | None, typer.Option("--install", metavar="REQUIREMENT", help="What a job's pip installs: gitdata.")
+    ] = None,
+    show: Annotated[bool, typer.Option("--show", help="Print the files, write nothing.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace files that are not gitdata's.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Workflow files by which a forge retrains the declared models on a push. Somebody else's files stay."""
+    from gitdata.automation.forge.setup import set_up, shown
+    from gitdata.report.forge import forge_lines
+
+    if action != "init":
+        raise Mendable(f"`gitdata ci` knows no '{action}'.", f"Say `gitdata ci init {forge}`.")
+    if show:
+        for path, text in shown(open_repo(), forge, requirement).items():
+            sys.stdout.write(f"# {path}\n{text}")
+        return
+    records = set_up(open_repo(), forge, requirement, force=force)
+    show_records(records, as_json, lambda: print_lines(forge_lines(records)))
+
+
+@app.command()
 def completion(
     shell: Annotated[str, typer.Argument(metavar="SHELL", help="bash, zsh or fish.")],
 ) -> None:

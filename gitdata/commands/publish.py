@@ -18,6 +18,9 @@ from gitdata.snapshot import MODELS
 
 ATTEMPTS = 20
 
+Propose = Callable[[str | None], "Change | None"]  # what to change, given the ledger's tip
+Publisher = Callable[[Repo, Propose], str | None]
+
 
 @dataclass(frozen=True, slots=True)
 class Change:
@@ -27,7 +30,7 @@ class Change:
     message: str
 
 
-def publish(repo: Repo, propose: Callable[[str | None], Change | None]) -> str | None:
+def publish(repo: Repo, propose: Propose) -> str | None:
     """Commit what `propose` makes of the ledger's tip, again and again until nobody was faster.
 
     `propose` is handed the tip (None: there is no ledger yet) and may return None: nothing to change. The new

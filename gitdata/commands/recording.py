@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from gitdata.commands.card import model_card
 from gitdata.commands.judge import Judge, Judgement, rounded_all
-from gitdata.commands.publish import Change, champion_file, publish, verdict_file, version_files
+from gitdata.commands.publish import Change, Publisher, champion_file, publish, verdict_file, version_files
 from gitdata.commands.records import Record
 from gitdata.commands.task import Task, View
 from gitdata.data import choice
@@ -37,10 +37,16 @@ class Fresh:
     trial: Trial
 
 
-def record_version(task: Task, began: View, decision: Decision, judge: Judge, fresh: Fresh) -> Record:
+def record_version(
+    task: Task, began: View, decision: Decision, judge: Judge, fresh: Fresh, publisher: Publisher = publish
+) -> Record:
     """Judge a version that was just trained, and record it with its verdict, if it is found to be what was judged."""
     version = fresh.version
-    return _record(task, began, decision, judge, lambda ledger: (ledger.entries.get(version.id), version), fresh)
+
+    def candidate(ledger: Ledger) -> tuple[Entry | None, ModelVersion]:
+        return ledger.entries.get(version.id), version
+
+    return _record(task, began, decision, judge, candidate, fresh, publisher)
 
 
 def record_verdict(task: Task, began: View, decision: Decision, judge: Judge) -> Record:
@@ -108,8 +114,9 @@ def record_fall_back(task: Task, began: View, decision: Decision) -> Record:
 
 
 def _record(
-    task: Task, began: View, decision: Decision, judge: Judge, candidate: Candidate, fresh: Fresh | None
-) -> Record:
+    task: Task, began: View, decision: Decision, judge: Judge, candidate: Candidate, fresh: Fresh | None,
+    publisher: Publisher = publish,
+) -> Record:  # fmt: skip
     began_at_tip = began.situation.may_move_champion
     recorded: list[tuple[Entry, Judgement]] = []
     kept: list[Entry] = []
@@ -145,7 +152,7 @@ def _record(
         files = verdict_file(entry) if known else version_files(entry, model_card(entry, view.situation, view.chain))
         return _change(view, entry, judgement, files)
 
-    publish(task.repo, propose)
+    publisher(task.repo, propose)
     if not recorded:
         reasons = [f"version {entry.number} stays {entry.verdict.outcome}" for entry in kept]
         reason = "".join(reasons) or "somebody else recorded an answer meanwhile"

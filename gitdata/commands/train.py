@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from gitdata.commands.attach import attached
 from gitdata.commands.check import require_fit, require_rows, say_far, say_outside
 from gitdata.commands.engine import allows_python, compile_cache, prepare_training
 from gitdata.commands.judge import Judge, rounded_all
@@ -43,7 +45,8 @@ if TYPE_CHECKING:
 class Options:
     """`revision`: what to train on (default: HEAD, in a bare repository the deployment branch).
 
-    `data`: another dataset or version than the declared one; the result is an experiment.
+    `data`: another dataset or version than the declared one; the result is an experiment. `attach`: the folder for a
+    version that could not be published.
     """
 
     revision: str | None = None
@@ -51,6 +54,7 @@ class Options:
     methods: tuple[str, ...] | None = None
     force: bool = False
     dry_run: bool = False
+    attach: Path | None = None
 
 
 def train(repo: Repo, model: str, options: Options, say: Say = silent, tell: Tell | None = None) -> Record:
@@ -78,7 +82,10 @@ def train(repo: Repo, model: str, options: Options, say: Say = silent, tell: Tel
         judge.require(view)
         outcome = _climb(task, view, decision, judge, lent, options.methods, tell)
         version, files = _store(task, view, decision, outcome)
-        record = record_version(task, view, decision, judge, Fresh(version, outcome.package, files, trial))
+        fresh = Fresh(version, outcome.package, files, trial)
+        with attached(options.attach, fresh, partial(record_version, task, view, decision, judge, fresh)):
+            _upload(task, version)
+            record = record_version(task, view, decision, judge, fresh)
     forget(repo, model)
     return name_suspects(task, judge, lent, record, partial(_rows_of, task, judge, str(record.fields.get("method"))))
 
@@ -205,7 +212,7 @@ def training_data(
 
 
 def _store(task: Task, view: View, decision: Decision, outcome: Outcome) -> tuple[ModelVersion, dict[str, bytes]]:
-    """Put the package into the cache and, where there is one, on the models' remote; the version, and its files.
+    """Put the package into the cache; the version, and its files.
 
     A version that was made from scratch has no parent, whatever might have been restored.
     """
@@ -217,7 +224,6 @@ def _store(task: Task, view: View, decision: Decision, outcome: Outcome) -> tupl
     files = tuple(Attachment(name, b.sha256 or "", b.size or 0, b.md5) for name, b in sorted(blobs.items()))
     blob, content = directory_object(blobs)
     task.repo.cache.add_bytes(content, directory=True)
-    _upload(task, [*blobs.values(), blob])
     assert task.snapshot.commit is not None
     version = ModelVersion(
         model=task.model,
@@ -236,7 +242,8 @@ def _store(task: Task, view: View, decision: Decision, outcome: Outcome) -> tupl
     return version, contents
 
 
-def _upload(task: Task, blobs: list[Blob]) -> None:
+def _upload(task: Task, version: ModelVersion) -> None:
     """To the models' remote, before any pointer names them; without a git remote the cache is all there is."""
     if task.repo.is_bare or task.repo.git_remote is not None:
+        blobs = [*map(blob_of, version.files), Blob(f"{version.directory.md5}.dir", None)]
         open_remote(task.repo, "models").upload(task.repo.cache, blobs)

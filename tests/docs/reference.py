@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 COMMANDS, MESSAGES = ROOT / "docs" / "commands.md", ROOT / "docs" / "messages.md"
 
 GROUPS = {
-    "Set up and look after": ("init", "clone", "install", "uninstall", "doctor", "verify", "completion"),
+    "Set up and look after": ("init", "clone", "install", "uninstall", "ci", "doctor", "verify", "completion"),
     "Data": ("add", "extend", "retract", "renumber", "purge", "status", "ls", "log", "show", "diff"),
     "Blobs": ("push", "fetch", "pull", "checkout", "prune"),
     "Models": (

@@ -39,6 +39,7 @@ def test_records_are_those_of_the_golden_file(world: World) -> None:
         ("lineage", "lattice", "--of", "lattice@1.0.0"), ("measures", "lattice"), ("evaluate", "lattice"),
         ("compare", "lattice@1", "lattice@1"), ("study", "lattice", "--methods", "keep", "--seeds", "1"),
         ("retract", "lattice@1.1.0", "--reason", "bad"), ("verify", "--remote", "--deep"),
+        ("ci", "init", "github", "--install", "./gitdata.whl"),
     ]  # fmt: skip
     for command in commands:
         records += clone.gitdata(*command, "--json").records

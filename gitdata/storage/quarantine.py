@@ -31,6 +31,10 @@ class Difference:
 class Quarantine(Git):
     """A repository with what is being pushed to it. Nothing is written, and `refs/replace` replaces nothing."""
 
+    def __init__(self, git: Git) -> None:
+        super().__init__(git.folder, git.common, git.work_tree)
+        self._sizes: dict[str, int] = {}
+
     def run(self, *arguments: str, stdin: bytes | None = None, environment: Mapping[str, str] | None = None) -> bytes:
         return super().run(*arguments, stdin=stdin, environment=_inherited() | dict(environment or {}))
 
@@ -82,14 +86,15 @@ class Quarantine(Git):
 
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
         """How many bytes each object has."""
-        asked = "".join(f"{name}\n" for name in dict.fromkeys(names)).encode()
-        if not asked:
-            return {}
-        lines = self.run("cat-file", "--batch-check=%(objectsize) %(objectname)", stdin=asked).decode().splitlines()
-        pairs = [line.split(" ") for line in lines]
-        if lost := next((size for size, name in pairs if not size.isdigit()), None):
-            raise GitFailed(["cat-file"], 1, f"object {lost} is missing")
-        return {name: int(size) for size, name in pairs}
+        wanted = list(dict.fromkeys(names))
+        asked = "".join(f"{name}\n" for name in wanted if name not in self._sizes).encode()
+        if asked:
+            answer = self.run("cat-file", "--batch-check=%(objectsize) %(objectname)", stdin=asked).decode()
+            pairs = [line.split(" ") for line in answer.splitlines()]
+            if lost := next((size for size, name in pairs if not size.isdigit()), None):
+                raise GitFailed(["cat-file"], 1, f"object {lost} is missing")
+            self._sizes |= {name: int(size) for size, name in pairs}
+        return {name: self._sizes[name] for name in wanted}
 
     def objects(self, names: Iterable[str]) -> dict[str, bytes]:
         """As Git's. Raises TooMuch where all together are more than anybody needs."""

@@ -11,7 +11,6 @@ from gitdata.commands.finding import Finding
 from gitdata.commands.received import rules
 from gitdata.commands.received.commit import PushedCommit
 from gitdata.commands.received.stores import Stores
-from gitdata.commands.renumber import deployed_from
 from gitdata.data.chain import Chain
 from gitdata.data.pointer import NAME, SHORT, Extension, split_stem
 from gitdata.errors import DataUnavailable
@@ -162,9 +161,10 @@ class _Dataset:
         labels = [_labels(pointers) for pointers in before]
         if not rules.suspicious(labels, _labels(self.pointers), anyway=undone):
             return
-        if self.view.ref.removeprefix("refs/heads/") not in deployed_from(
-            self.view.repo, self.view.declarations, self.name
-        ):
+        from gitdata.commands.renumber import deployed_from  # seldom needed
+
+        branches = deployed_from(self.view.repo, self.view.declarations, self.name)
+        if self.view.ref.removeprefix("refs/heads/") not in branches:
             return
         chains = [self._chain(base, pointers) for base, pointers in zip(self.view.bases, before, strict=False)]
         yield from rules.new_doubles(self.name, chains, self._chain(self.view.commit, self.pointers))

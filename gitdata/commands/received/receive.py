@@ -27,7 +27,7 @@ class Update:
 
 def receive(repo: Repo, lines: Iterable[str]) -> Iterator[tuple[str, Finding]]:
     """What is wrong with a push, by ref; `lines` are those of pre-receive. Raises GitdataError."""
-    git = Quarantine(repo.git.folder, repo.git.common, repo.git.work_tree)
+    git = Quarantine(repo.git)
     updates = [update for line in lines if (update := _update(line)) is not None]
     commits = git.commits(name for update in updates for name in (update.before, update.after) if name)
     for update in updates:

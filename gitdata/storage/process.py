@@ -53,7 +53,7 @@ class GitFailed(GitdataError):
         self.stdout = stdout
 
 
-class TooMuch(Mendable):
+class TooMuch(Exception):
     """An answer of git is longer than anybody needs who means well."""
 
 

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from gitdata.errors import Mendable
 from gitdata.storage.git import Git, TreeEntry, tree_entry
 from gitdata.storage.process import GitFailed, TooMuch, read_git
 
@@ -39,7 +40,7 @@ class Quarantine(Git):
         return super().run(*arguments, stdin=stdin, environment=_inherited() | dict(environment or {}))
 
     def tree(self, revision: str, *paths: str) -> list[TreeEntry]:
-        """As Git's. Raises TooMuch, too: a tree of few bytes may hold a thousand times itself."""
+        """As Git's. Raises Mendable, too: a tree of few bytes may hold a thousand times itself."""
         return _entries(self._read("ls-tree", "-r", "-z", "--full-tree", revision, "--", *paths))
 
     def commits(self, names: Iterable[str]) -> dict[str, str | None]:
@@ -58,7 +59,7 @@ class Quarantine(Git):
         return [line[1:] for line in lines if line.startswith("-")] if lines else [commit]
 
     def differences(self, before: str | None, after: str, *paths: str) -> list[Difference]:
-        """What two commits do not hold alike below `paths`; None: before there was nothing. Raises TooMuch."""
+        """What two commits do not hold alike below `paths`; None: before there was nothing. Raises Mendable."""
         if before is None:
             return [Difference(entry.path, None, entry) for entry in self.tree(after, *paths)]
         raw = ("diff-tree", "-r", "-z", "--raw", "--no-renames", "--no-abbrev", before, after, "--", *paths)
@@ -72,7 +73,7 @@ class Quarantine(Git):
         return found
 
     def beside(self, commit: str, folders: Iterable[str]) -> list[TreeEntry]:
-        """What lies in some folders, without what lies deeper. Raises TooMuch."""
+        """What lies in some folders, without what lies deeper. Raises Mendable."""
         named = [f"{folder}/" for folder in folders]
         parts = [named[start : start + _AT_ONCE] for start in range(0, len(named), _AT_ONCE)]
         return [e for part in parts for e in _entries(self._read("ls-tree", "-z", "--full-tree", commit, "--", *part))]
@@ -81,7 +82,7 @@ class Quarantine(Git):
         """The text of a small file of a commit; None where there is none, or it is larger."""
         try:
             return self._read("cat-file", "blob", f"{commit}:{path}", most=most).decode(errors="replace")
-        except (GitFailed, TooMuch):
+        except (GitFailed, Mendable):
             return None
 
     def sizes(self, names: Iterable[str]) -> dict[str, int]:
@@ -97,13 +98,13 @@ class Quarantine(Git):
         return {name: self._sizes[name] for name in wanted}
 
     def objects(self, names: Iterable[str]) -> dict[str, bytes]:
-        """As Git's. Raises TooMuch where all together are more than anybody needs."""
+        """As Git's. Raises Mendable where all together are more than anybody needs."""
         wanted = list(dict.fromkeys(names))
         if not wanted:
             return {}
         total = sum(self.sizes(wanted).values())
         if total > MOST_READ:
-            raise TooMuch(
+            raise Mendable(
                 f"This push touches {total:,} bytes of pointers; {MOST_READ:,} are looked at in one.",
                 "Push in parts: `git push REMOTE COMMIT:BRANCH` sends what leads to that commit.",
             )
@@ -116,8 +117,8 @@ class Quarantine(Git):
         try:
             return read_git(arguments, self.top, most, _inherited())
         except TooMuch as error:
-            raise TooMuch(
-                f"This push is too large to be looked at: {error.message}",
+            raise Mendable(
+                f"This push is too large to be looked at: {error}",
                 "Push in parts: `git push REMOTE COMMIT:BRANCH` sends what leads to that commit.",
             ) from error
 

@@ -10,9 +10,11 @@ from gitdata.commands.finding import Finding
 from gitdata.commands.received import ledger_rules
 from gitdata.commands.received.dataset import Datasets
 from gitdata.commands.received.ledger import PushedLedger
+from gitdata.errors import Mendable
 from gitdata.repo import LEDGER_REF, Repo
 from gitdata.storage.quarantine import Quarantine
 
+MOST_REFS = 200
 _OBJECT = re.compile(r"[0-9a-f]{40}|[0-9a-f]{64}")
 
 
@@ -26,9 +28,14 @@ class Update:
 
 
 def receive(repo: Repo, lines: Iterable[str]) -> Iterator[tuple[str, Finding]]:
-    """What is wrong with a push, by ref; `lines` are those of pre-receive. Raises GitdataError."""
+    """What is wrong with a push, by ref; `lines` are those of pre-receive. Raises Mendable for too much."""
     git = Quarantine(repo.git)
     updates = [update for line in lines if (update := _update(line)) is not None]
+    if len(updates) > MOST_REFS:
+        raise Mendable(
+            f"This push moves {len(updates):,} refs; {MOST_REFS} are looked at in one.",
+            "Push the branches first, and tags and the rest after them.",
+        )
     commits = git.commits(name for update in updates for name in (update.before, update.after) if name)
     for update in updates:
         before, after = (commits.get(name or "") for name in (update.before, update.after))

@@ -168,6 +168,10 @@ def _huge(clone: Clone, head: Extension) -> None:
     pointer_of(clone, head).write_bytes(b" " * (5 * 1024 * 1024))
 
 
+def _huge_table(clone: Clone, head: Extension) -> None:
+    (clone.path / "datasets" / "lattice" / "table.json").write_bytes(b" " * (5 * 1024 * 1024))
+
+
 def _deep(clone: Clone, head: Extension) -> None:
     pointer_of(clone, head).write_bytes(b'{\n  "meta": ' + b"[" * 60_000)
 
@@ -244,6 +248,7 @@ def _retraction(clone: Clone, head: Extension) -> None:
 FLAWS: tuple[tuple[Callable[[Clone, Extension], None], tuple[str, ...]], ...] = (
     (_garbage, ("encoding", "gitdata verify --repair")),
     (_huge, ("5,242,880 bytes",)),
+    (_huge_table, ("5,242,880 bytes", "Take it out")),
     (_deep, ("encoding",)),
     (_yaml, ("encoding", "gitdata verify --repair")),
     (_wrong_id, ("its content gives",)),
@@ -299,6 +304,7 @@ def test_all_refs_are_looked_at_and_all_is_refused(kept: World) -> None:
     clone.git("tag", "--force", "-a", "-m", "t", "t")
     assert "refs/tags/t: datasets/lattice" in refused(clone, f"{fine}:main", f"{fine}:refs/heads/x", "t")
     assert "refs/heads/y: datasets/lattice" in refused(clone, "HEAD:refs/heads/y")
+    assert "moves 201 refs" in refused(clone, *(f"HEAD:refs/heads/many/{n}" for n in range(201)))
     clone.git("commit", "--quiet", "--amend", "-m", "not even a fast-forward")
     assert "refs/heads/main: datasets/lattice" in refused(clone, "+HEAD:main")
 
@@ -381,6 +387,7 @@ def test_a_ledger_is_looked_at(grown: World) -> None:
         ({name: content for name, content in _version(1, "other").items() if name.endswith(".dvc")}, "changed"),
         ({name: None for name in _version(1) if name.endswith(".dvc")}, "deleted"),
         ({name: b"\xff" for name in _version(1) if name.endswith(".verdict")}, "damaged"),
+        ({name: b" " * 5_000_000 for name in _version(1) if name.endswith(".verdict")}, "5,000,000 bytes"),
     )
     thirds = [git.commit_files(second, files, "flaw") for files, _ in flaws]
     said = refused(clone, *(f"{third}:refs/heads/gitdata/candidates/m/{n}" for n, third in enumerate(thirds)))

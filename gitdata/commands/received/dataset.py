@@ -27,17 +27,20 @@ class Datasets(PushedCommit):
     """A branch or tag with datasets."""
 
     def findings(self) -> Iterator[Finding]:
-        yield from rules.links({path: entry.mode for path, entry in self.brought.items()})
+        yield from super().findings()
         extensions: dict[str, Extension] = {}
         own: dict[str, dict[str, Extension]] = {}
-        for found in self._read_strictly():
+        for path, content in self.read(e for path, e in sorted(self.brought.items()) if rules.is_read(path)).items():
+            found = rules.read_strictly(path, content)
             if isinstance(found, Finding):
                 yield found
-            else:
-                path, extension = found
-                extensions[path] = own.setdefault(extension.dataset, {})[path] = extension
-        for dataset in sorted({name for found in self.by_dataset for name in found}):
-            yield from _Dataset(self, dataset, own.get(dataset, {})).findings()
+            elif found is not None:
+                extensions[path] = own.setdefault(found.dataset, {})[path] = found
+        touched = sorted({name for found in self.by_dataset for name in found})
+        datasets = [_Dataset(self, name, own.get(name, {})) for name in touched]
+        contents = self.git.objects(entry.object for dataset in datasets for entry in self.small(dataset.beside))
+        for dataset in datasets:
+            yield from dataset.findings(contents)
         yield from Stores(self.repo, self.git, self.commit).lacking(extensions)
 
     @cached_property
@@ -59,22 +62,6 @@ class Datasets(PushedCommit):
     def declarations(self) -> dict[str, str]:
         return declarations_of(self.git.files(self.commit, MODELS))
 
-    def _read_strictly(self) -> Iterator[Finding | tuple[str, Extension]]:
-        entries = [e for path, e in sorted(self.brought.items()) if e.is_plain_file and rules.is_read(path)]
-        sizes = self.git.sizes(entry.object for entry in entries)
-        small = []
-        for entry in entries:
-            if finding := rules.too_large(entry.path, sizes[entry.object]):
-                yield finding
-            else:
-                small.append(entry)
-        for path, content in self.read(small).items():
-            found = rules.read_strictly(path, content)
-            if isinstance(found, Finding):
-                yield found
-            elif found is not None:
-                yield path, found
-
 
 class _Dataset:
     """A dataset that a push touches: the pointers that it `brought`, by path, and those that it found or took away.
@@ -88,14 +75,17 @@ class _Dataset:
         self.differences = [found.get(name, []) for found in view.by_dataset]
         self.changes = [[d for d in found if _short(d.path)] for found in self.differences]
 
-    def findings(self) -> Iterator[Finding]:
+        self.after = _by_short(self.pointers)
         taken = {e.path + e.object: e for found in self.changes for d in found if (e := d.before) and e.is_plain_file}
-        after = _by_short(self.pointers)
-        shorts = {id[:SHORT] for e in self.brought.values() for id in (e.id, *e.parents, *e.replaces)}
-        beside = [e for short in sorted(shorts) for e in after.get(short, ()) if e.path not in self.view.brought]
-        earlier = self._read([*taken.values(), *beside])
+        shorts = {id[:SHORT] for e in brought.values() for id in (e.id, *e.parents, *e.replaces)}
+        named = [e for short in sorted(shorts) for e in self.after.get(short, ()) if e.path not in view.brought]
+        self.beside = [*taken.values(), *named]  # what is to be read of what was there before
+
+    def findings(self, contents: Mapping[str, bytes]) -> Iterator[Finding]:
+        """`contents` of what is `beside`, by name of object."""
+        earlier = _extensions(self.beside, contents)
         yield from self._one_by_one(earlier)
-        gone = {e.id: entry.path for entry, e in earlier if e and _short(entry.path) not in after}
+        gone = {e.id: entry.path for entry, e in earlier if e and _short(entry.path) not in self.after}
         if gone:
             yield from self._orphans(gone)
         if self.view.ref.startswith("refs/heads/"):
@@ -127,7 +117,7 @@ class _Dataset:
         for start in range(0, len(kept), READ_AT_ONCE):
             part = kept[start : start + READ_AT_ONCE]
             contents = self.view.read(part)
-            naming = [e for e in part if gone.keys() & {m.decode() for m in _ID.findall(contents[e.path])}]
+            naming = [e for e in part if gone.keys() & {m.decode() for m in _ID.findall(contents.get(e.path, b""))}]
             for entry, child in self._read(naming):
                 for id in (*child.parents, *child.replaces) if child else ():
                     if child and id in gone and not self._was_orphan(entry.path, gone[id]):
@@ -182,15 +172,15 @@ class _Dataset:
         return snapshot_of(commit, there, files, lambda _: {}).chains.get(self.name, Chain({}))
 
     def _read(self, entries: Iterable[TreeEntry]) -> list[tuple[TreeEntry, Extension | None]]:
-        """The extensions of pointers; None for one that cannot be read, which is an old flaw."""
-        wanted = list(entries)
-        small = self._small(wanted)
-        contents = self.view.git.objects(entry.object for entry in small)
-        return [(entry, _extension(entry.path, contents.get(entry.object))) for entry in wanted]
+        small = self.view.small(entries)
+        return _extensions(small, self.view.git.objects(entry.object for entry in small))
 
-    def _small(self, entries: Sequence[TreeEntry]) -> list[TreeEntry]:
-        sizes = self.view.git.sizes(entry.object for entry in entries)
-        return [entry for entry in entries if rules.too_large(entry.path, sizes[entry.object]) is None]
+
+def _extensions(
+    entries: Iterable[TreeEntry], contents: Mapping[str, bytes]
+) -> list[tuple[TreeEntry, Extension | None]]:
+    """The extensions of pointers; None for one that cannot be read, which is an old flaw."""
+    return [(entry, _extension(entry.path, contents.get(entry.object))) for entry in entries]
 
 
 def _extension(path: str, content: bytes | None) -> Extension | None:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 
 from gitdata.commands.finding import Finding
-from gitdata.commands.received import ledger_rules, rules
+from gitdata.commands.received import ledger_rules
 from gitdata.commands.received.commit import PushedCommit
 from gitdata.commands.received.stores import Stores
 from gitdata.data.pointer import ModelVersion
@@ -16,20 +16,22 @@ class PushedLedger(PushedCommit):
     """The ledger, or a branch that is to be merged into it."""
 
     def findings(self) -> Iterator[Finding]:
-        yield from rules.links({path: entry.mode for path, entry in self.brought.items()})
+        yield from super().findings()
         versions: dict[str, ModelVersion] = {}
-        for model in sorted({path.split("/")[1] for path in self._changed()}):
-            before, after = self._files(self.bases[0], model), self._files(self.commit, model)
-            yield from ledger_rules.ledger_findings(model, before, after)
-            versions |= ledger_rules.new_versions(model, before, after)
+        models = {d.path.split("/")[1] for d in self.differences[0] if ledger_rules.is_read(d.path)}
+        before, after = self._files(self.bases[0], models), self._files(self.commit, models)
+        for model in sorted(models):
+            was, now = before.get(model, {}), after.get(model, {})
+            yield from ledger_rules.ledger_findings(model, was, now)
+            versions |= ledger_rules.new_versions(model, was, now)
         yield from Stores(self.repo, self.git, self.commit).lacking_packages(versions)
 
-    def _changed(self) -> list[str]:
-        return [d.path for d in self.differences[0] if d.path.count("/") > 1 and d.path.startswith(f"{MODELS}/")]
-
-    def _files(self, commit: str | None, model: str) -> dict[str, bytes]:
-        """The files of a model by name."""
-        folder = f"{MODELS}/{model}"
-        entries = self.git.tree(commit, folder) if commit else []
-        wanted = [e for e in entries if e.is_plain_file and ledger_rules.is_read(e.path)]
-        return {path.removeprefix(f"{folder}/"): content for path, content in self.read(wanted).items()}
+    def _files(self, commit: str | None, models: Set[str]) -> dict[str, dict[str, bytes]]:
+        """The files of some models by model and name."""
+        entries = self.git.tree(commit, MODELS) if commit else []
+        wanted = [e for e in entries if ledger_rules.is_read(e.path) and e.path.split("/")[1] in models]
+        found: dict[str, dict[str, bytes]] = {}
+        for path, content in self.read(wanted).items():
+            _, model, name = path.split("/", 2)
+            found.setdefault(model, {})[name] = content
+        return found

@@ -23,7 +23,7 @@ _FETCH = f"Build on what the server has: `git fetch origin {LEDGER_BRANCH}`; git
 
 def is_read(path: str) -> bool:
     """Whether a file of the ledger is one that gitdata reads."""
-    return path.startswith(f"{MODELS}/") and (path.endswith((".dvc", ".verdict", "/champion")))
+    return path.count("/") > 1 and path.startswith(f"{MODELS}/") and path.endswith((".dvc", ".verdict", "/champion"))
 
 
 def rewritten(ref: str) -> Finding:

@@ -45,14 +45,15 @@ def receive(repo: Repo, lines: Iterable[str]) -> Iterator[tuple[str, Finding]]:
 
 def _findings(repo: Repo, git: Quarantine, update: Update, commits: Update) -> Iterator[Finding]:
     """`commits`: the update, with the commits that its objects lead to."""
-    if update.ref.startswith("refs/replace/"):
+    if update.after is None:
+        if update.ref == LEDGER_REF:
+            yield ledger_rules.deleted(update.ref)
+    elif update.ref.startswith("refs/replace/"):
         yield _replacing(update.ref)
     elif update.ref == "refs/heads/gitdata":
         yield _in_the_way(update.ref)
-    elif update.ref == LEDGER_REF and update.after is None:
-        yield ledger_rules.deleted(update.ref)
     elif commits.after is None:
-        return  # it is deleted, or no commit
+        return  # a tag of something else
     elif update.ref.startswith("refs/heads/gitdata/"):
         if update.ref == LEDGER_REF and commits.before and not git.is_ancestor(commits.before, commits.after):
             yield ledger_rules.rewritten(update.ref)

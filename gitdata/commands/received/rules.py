@@ -30,11 +30,12 @@ def links(modes: Mapping[str, str]) -> Iterator[Finding]:
             yield Finding("pointer", path, f"It is {what}; gitdata follows none.", "Replace it by what it leads to.")
 
 
-def too_large(path: str, size: int) -> Finding | None:
-    """A finding where a file has more bytes than any pointer."""
-    if size <= pointerfile.MAXIMUM_BYTES:
-        return None
-    return Finding("pointer", path, f"It has {size:,} bytes; no pointer is that large.", "Move it out of datasets/.")
+def giants(sizes: Mapping[str, int]) -> Iterator[Finding]:
+    """Files that are larger than anything that gitdata reads; `sizes` in bytes, by path."""
+    for path, size in sizes.items():
+        if size > pointerfile.MAXIMUM_BYTES:
+            problem = f"It has {size:,} bytes; nothing that gitdata reads from git is that large."
+            yield Finding("pointer", path, problem, "Take it out of datasets/ and models/.")
 
 
 def is_read(path: str) -> bool:

@@ -69,8 +69,10 @@ def test_no_bytes_are_without_an_answer(content: bytes, suffix: str) -> None:
 
 @pytest.mark.parametrize("name", ["x.dvc", "1.0.0-ABCDEF01.dvc", "1.0-aaaaaaaa.dvc", "--help.dvc", "a\nb.dvc"])
 def test_a_pointer_has_the_name_of_one(name: str) -> None:
-    found = rules.read_strictly(f"datasets/d/{name}", pointerfile.encode(extension("e")))
-    assert isinstance(found, Finding)
+    for content in (pointerfile.encode(extension("e")), b"outs:\n- md5: of plain DVC\n"):
+        found = rules.read_strictly(f"datasets/d/{name}", content)
+        assert isinstance(found, Finding)
+        assert "name" in found.problem
 
 
 def test_a_pointer_lies_in_its_dataset_and_bears_its_id() -> None:

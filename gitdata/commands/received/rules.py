@@ -16,7 +16,7 @@ from gitdata.data import pointerfile
 from gitdata.data.chain import Chain
 from gitdata.data.pointer import SHORT, Extension
 from gitdata.errors import DataUnavailable
-from gitdata.snapshot import DATASETS, matters_as_link, read_pointer, read_retraction
+from gitdata.snapshot import DATASETS, is_pointer, matters_as_link, read_pointer, read_retraction
 
 LINK, SUBMODULE = "120000", "160000"
 NAMED = 3  # of many ids
@@ -49,17 +49,15 @@ def read_strictly(path: str, content: bytes) -> Extension | Finding | None:
         if not path.endswith(".dvc"):
             read_retraction(path, content)
             return None
-        if not _is_json(content):
-            return _misencoded(path)
-        extension = read_pointer(path, content)
-        if extension is None:
+        if not is_pointer(path):
             return Finding(
                 "pointer",
                 path,
                 "Its name is not that of a pointer, `VERSION-ID.dvc`.",
                 "Give it the name that `path` in it says, or move it out of datasets/.",
             )
-        return extension if pointerfile.encode(extension) == content else _misencoded(path)
+        extension = read_pointer(path, content) if _is_json(content) else None
+        return extension if extension and pointerfile.encode(extension) == content else _misencoded(path)
     except DataUnavailable as error:
         return Finding("pointer", path, error.message, error.next_step)
     except (RecursionError, ValueError):

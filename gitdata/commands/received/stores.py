@@ -114,6 +114,6 @@ def _lacking(path: str, name: str, count: int, url: str, sender: str) -> Finding
     return Finding(
         "remote",
         path,
-        f"{many} of {name} are not on {url}, or have another size there.",
+        f"{url} lacks {many} of {name}, or holds another size.",
         f"{sender} sends them; the hook pre-push does that for every push (`gitdata install`).",
     )

@@ -372,12 +372,13 @@ class Repo:
 
     # --- what an extension consists of -----------------------------------------------------------------------
 
-    def files_of(self, extension: Extension) -> tuple[File, ...]:
+    def files_of(self, extension: Extension, cache: Cache | None = None) -> tuple[File, ...]:
         """The listing of an extension, from the pointer or, for a long one, from its sidecar in the cache."""
         if extension.files is not None:
             return extension.files
         try:
-            files = pointerfile.files_from_json(json.loads(self.cache.read(self.sidecar(extension, "listing.json"))))
+            content = (cache or self.cache).read(self.sidecar(extension, "listing.json"))
+            files = pointerfile.files_from_json(json.loads(content))
         except (ValueError, RecursionError) as error:
             raise malformed_sidecar(extension, "listing.json") from error
         if pointer.listing_digest(files) != extension.listing:

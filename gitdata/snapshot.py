@@ -290,9 +290,14 @@ def scan(folder: Path, top: Path) -> list[tuple[str, list[str]]]:
     return found
 
 
+def matters_as_link(path: str) -> bool:
+    """Whether gitdata would have to follow what is a link at `path`."""
+    return path.endswith((".dvc", ".toml", ".json")) or path.count("/") <= 1
+
+
 def refuse_links(paths: list[str]) -> None:
     for path in paths:
-        if path.endswith((".dvc", ".toml", ".json")) or path.count("/") <= 1:
+        if matters_as_link(path):
             raise DataUnavailable(f"{path} is a symbolic link; gitdata follows none.", "Replace it by a plain file.")
 
 

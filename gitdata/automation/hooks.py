@@ -31,7 +31,10 @@ REFS"""
 CLIENT_HOOKS = ("pre-push",)
 TRAINING_HOOKS = ("post-merge", "post-rewrite", "post-checkout", "post-commit", "reference-transaction")
 SERVER_HOOKS = ("post-receive",)
+STRICT_HOOKS = ("pre-receive",)
+HOOKS = (*CLIENT_HOOKS, *TRAINING_HOOKS, *SERVER_HOOKS, *STRICT_HOOKS)
 TRAIN = "gitdata.train"
+STRICT = "gitdata.strict"
 UNWANTED = "gitdata.nohooks"  # after `uninstall` no command puts hooks back but `install` and `init`
 
 Outcome = Literal["installed", "up to date", "by hand"]
@@ -47,11 +50,17 @@ class Installed:
     line: str = ""
 
 
-def install(repo: Repo, *, server: bool = False, train: bool = False) -> list[Installed]:
+def install(repo: Repo, *, server: bool = False, train: bool = False, strict: bool = False) -> list[Installed]:
     """Install the hooks of a clone, or with `server` those of a bare repository; repeating it changes nothing.
 
-    `train`: this clone retrains after merges and pushes; it stays so until `uninstall`.
+    `train`: this clone retrains after merges and pushes. `strict`: this server refuses pushes that are not sound. Both
+    stay so until `uninstall`.
     """
+    if strict and not server:
+        raise Mendable(
+            "It is a server that looks at what is pushed to it.",
+            "Run `gitdata install --server --strict` in the bare repository.",
+        )
     if train and repo.is_bare:
         raise Mendable(f"'{repo.top}' is bare: nobody merges here.", "Run `gitdata install --server`.")
     if train:
@@ -64,6 +73,9 @@ def install(repo: Repo, *, server: bool = False, train: bool = False) -> list[In
             f"'{repo.top}' is not bare: nobody pushes to a work tree.",
             "Run `gitdata install --server` in the bare repository, or `gitdata install` here.",
         )
+    if strict:
+        repo.git.run("config", STRICT, "true")
+        vars(repo.git).pop("settings", None)
     if repo.is_bare:
         repo.git.run("config", "receive.advertisePushOptions", "true")  # for `git push -o gitdata.skip`
         if repo.git.config("core.fsync") is None:
@@ -75,7 +87,7 @@ def uninstall(repo: Repo) -> list[str]:
     """Take our hooks out and put back those that were kept; a sentence for each thing done."""
     done = []
     for folder in dict.fromkeys((_folder(repo), repo.state / "hooks")):
-        for name in (*CLIENT_HOOKS, *TRAINING_HOOKS, *SERVER_HOOKS):
+        for name in HOOKS:
             path = _place(folder, name)
             kept = path.with_name(path.name + KEPT)
             if not _is_ours(path):
@@ -91,11 +103,14 @@ def uninstall(repo: Repo) -> list[str]:
     if repo.git.config(TRAIN) is not None:
         repo.git.run("config", "--unset-all", TRAIN)
         done.append("This clone does not retrain any more.")
+    if repo.git.config(STRICT) is not None:
+        repo.git.run("config", "--unset-all", STRICT)
+        done.append("What is pushed here is not looked at any more.")
     shared = repo.git.hooks_folder()
     if not _is_own(repo, shared):
         done += [
             f"Remove the lines that call gitdata/hooks/{name} from {shared / name} by hand."
-            for name in (*CLIENT_HOOKS, *TRAINING_HOOKS, *SERVER_HOOKS)
+            for name in HOOKS
             if _calls_ours(shared / name, name)
         ]
     return done
@@ -113,7 +128,7 @@ def recorded_python(repo: Repo, name: str) -> Path | None:
 def names(repo: Repo) -> tuple[str, ...]:
     """The hooks that belong into this repository."""
     if repo.is_bare:
-        return SERVER_HOOKS
+        return SERVER_HOOKS + (STRICT_HOOKS if repo.git.config(STRICT) == "true" else ())
     return CLIENT_HOOKS + (TRAINING_HOOKS if repo.git.config(TRAIN) == "true" else ())
 
 
@@ -127,7 +142,7 @@ def missing(repo: Repo) -> bool:
 
 def shim(name: str) -> bytes:
     """The text of a hook, with this Python's path in it."""
-    template = (_templates() / ("pre-push" if name == "pre-push" else "wake")).read_text()
+    template = (_templates() / (name if name in CLIENT_HOOKS + STRICT_HOOKS else "wake")).read_text()
     return template.replace("@python@", shlex.quote(sys.executable)).encode()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -17,7 +18,9 @@ from gitdata.cli.shared import (
     say_always,
     show_records,
 )
-from gitdata.errors import Mendable
+from gitdata.errors import FINDINGS, Mendable
+
+TOLD = 20  # problems of one push
 
 if TYPE_CHECKING:
     from gitdata.automation.jobs import Job
@@ -105,12 +108,38 @@ def demo(folder: Annotated[Path | None, typer.Argument(metavar="[DIR]")] = None,
 @app.command(hidden=True)
 def hook(name: str, arguments: Annotated[list[str] | None, typer.Argument()] = None) -> None:
     """What the shims of hooks/ call."""
+    if name == "pre-receive":
+        _look_at_push(_lines())
+        return
+    if name != "pre-push":
+        raise Mendable(f"There is no hook '{name}'.", "Install the hooks of this version: `gitdata install`.")
     from gitdata.commands.sync import push_refs
 
     remote, url = (arguments or ["", ""])[:2]
-    if name != "pre-push":
-        raise Mendable(f"There is no hook '{name}'.", "Install the hooks of this version: `gitdata install`.")
-    push_refs(open_repo(), remote, url, sys.stdin.read().splitlines(), say_always)
+    push_refs(open_repo(), remote, url, _lines(), say_always)
+
+
+def _lines() -> list[str]:
+    """What git says on a hook's standard input; names of refs may be no text."""
+    return sys.stdin.buffer.read().decode(errors="surrogateescape").split("\n")
+
+
+def _look_at_push(lines: list[str]) -> None:
+    """Tell the pusher what is wrong with a push, and refuse it."""
+    from gitdata.commands.received.receive import receive
+
+    found = list(islice(receive(open_repo(), lines), TOLD + 1))
+    for ref, finding in found[:TOLD]:
+        for line in (
+            f"gitdata: {ref}: {finding.subject}",
+            f"         {finding.problem}",
+            f"         {finding.next_step}",
+        ):
+            say_always(line.replace("\n", "\N{REPLACEMENT CHARACTER}"))
+    if found:
+        more = "There is more. " if len(found) > TOLD else ""
+        say_always(f"gitdata: {more}Nothing was pushed: this server takes all of a push, or nothing.")
+        raise typer.Exit(FINDINGS)
 
 
 def _job_record(job: Job, state: str) -> Record:

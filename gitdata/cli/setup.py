@@ -49,11 +49,15 @@ def clone(
 def install(
     train: Annotated[bool, typer.Option("--train", help="This clone retrains after merges and pushes.")] = False,
     server: Annotated[bool, typer.Option("--server", help="In a bare repository: a push retrains.")] = False,
+    strict: Annotated[
+        bool,
+        typer.Option("--strict", help="With --server: pushes that are not sound are refused."),
+    ] = False,
 ) -> None:
     """Install the git hooks, of a clone or a server. Hooks that are there are kept and run first."""
     from gitdata.automation import hooks
 
-    installed = hooks.install(open_repo(), server=server, train=train)
+    installed = hooks.install(open_repo(), server=server, train=train, strict=strict)
     print_lines(hook_lines(installed) or ["Everything is in place."])
 
 

@@ -71,13 +71,14 @@ def _moves(repo: Repo, snapshot: Snapshot, dataset: str) -> list[_Move]:
 
 def _settled_places(repo: Repo, snapshot: Snapshot, dataset: str) -> frozenset[str]:
     """The pointers of a dataset on the branches that models are deployed from, as the git remote has them."""
-    tips = filter(None, map(repo.deployment_tip, _branches(repo, snapshot, dataset)))
+    tips = filter(None, map(repo.deployment_tip, deployed_from(repo, snapshot.declarations, dataset)))
     return frozenset(entry.path for tip in tips for entry in repo.git.tree(tip, f"{DATASETS}/{dataset}"))
 
 
-def _branches(repo: Repo, snapshot: Snapshot, dataset: str) -> Iterable[str]:
+def deployed_from(repo: Repo, declarations: Mapping[str, str], dataset: str) -> Iterable[str]:
+    """The branches that models of a dataset are deployed from; the usual ones where no model is declared."""
     found = set()
-    for model, text in snapshot.declarations.items():
+    for model, text in declarations.items():
         try:
             wanted = declared(repo, model, text)
         except GitdataError:

@@ -123,7 +123,7 @@ class Git:
     def tree(self, revision: str, *paths: str) -> list[TreeEntry]:
         """All files below `paths` at a revision; none where a path does not exist there."""
         listing = self.run("ls-tree", "-r", "-z", "--full-tree", revision, "--", *paths)
-        return [_tree_entry(line) for line in listing.split(b"\0") if line]
+        return [tree_entry(line) for line in listing.split(b"\0") if line]
 
     def objects(self, names: Iterable[str]) -> dict[str, bytes]:
         """The content of many objects, in one process. Raises DataUnavailable where one is too large to be ours."""
@@ -420,7 +420,7 @@ def is_read(path: str) -> bool:
     return path.endswith(READ) or path.endswith("/champion") or _PYTHON.fullmatch(path) is not None
 
 
-def _tree_entry(line: bytes) -> TreeEntry:
+def tree_entry(line: bytes) -> TreeEntry:
     description, path = line.split(b"\t", 1)
     mode, _, name = description.decode().split(" ")
     return TreeEntry(mode, name, path.decode(errors="surrogateescape"))

@@ -53,6 +53,10 @@ class GitFailed(GitdataError):
         self.stdout = stdout
 
 
+class TooMuch(Exception):
+    """An answer of git is longer than anybody needs who means well."""
+
+
 def scrubbed_environment(extra: Mapping[str, str] | None = None) -> dict[str, str]:
     """This process's environment without git's local variables: the folder alone decides the repository."""
     environment = {key: value for key, value in os.environ.items() if key not in LOCAL_ENVIRONMENT}
@@ -106,6 +110,29 @@ def _run_once(
         )
         raise GitFailed(arguments, done.returncode, *said)
     return done.stdout
+
+
+def read_git(arguments: Sequence[str], folder: Path, most: int, environment: Mapping[str, str]) -> bytes:
+    """As `run_git`, for an answer whose length others decide on: git is stopped where it has more than `most` bytes.
+
+    Raises TooMuch then, and GitFailed.
+    """
+    with subprocess.Popen(
+        ["git", *arguments],
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=scrubbed_environment(environment),
+    ) as git:
+        assert git.stdout is not None
+        answer = git.stdout.read(most + 1)
+        if len(answer) > most:
+            git.kill()
+            raise TooMuch(f"`git {arguments[0]}` has more than {most:,} bytes to say.")
+    if git.returncode != 0:
+        raise GitFailed(arguments, git.returncode, "")
+    return answer
 
 
 def without_settings(arguments: Sequence[str]) -> Sequence[str]:

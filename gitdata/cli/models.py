@@ -131,6 +131,18 @@ def lineage(
 
 
 @app.command()
+def reproduce(version: OneVersion, as_json: Json = False) -> None:
+    """Train a recorded version again, and compare: exit 0 if it comes to the same, 1 if not. Records nothing."""
+    from gitdata.commands.reproduce import reproduce as run
+    from gitdata.report.reproduction import reproduction_lines
+
+    record = run(open_repo(), version, say)
+    show_records([record], as_json, lambda: print_lines(reproduction_lines(record)))
+    if not record["is_reproduced"]:
+        raise typer.Exit(FINDINGS)
+
+
+@app.command()
 def measures(reference: Annotated[str, typer.Argument(metavar="MODEL[@N]")], as_json: Json = False) -> None:
     """How a model went along as its data grew: losses by extension and version, transfer, forgetting, cost."""
     from gitdata.commands.measures import measures as run

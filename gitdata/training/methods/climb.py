@@ -66,7 +66,7 @@ class Rung:
 class Outcome:
     """The package of the rung that was taken, the rows it came to know, and all rungs that were tried.
 
-    `news`: how the unseen rows looked before any of them was learned.
+    `news`: how the unseen rows looked before any of them was learned. `is_bounded`: no row of what was seen was read.
     """
 
     package: Package
@@ -74,6 +74,7 @@ class Outcome:
     rung: Rung
     rungs: tuple[Rung, ...]
     news: News
+    is_bounded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +103,7 @@ def ascent(
     data: TrainingData,
     restored: Package | None,
     champion: Package | None,
-    methods: Sequence[str] | None = None,
+    methods: Sequence[str | Method] | None = None,
     progress: Say | None = None,
     lenders: Lenders = MappingProxyType({}),
 ) -> Ascent:
@@ -131,7 +132,7 @@ def ascent(
     taken = tried[-1] if tried[-1].rung.within_tolerance else min(tried, key=_loss_of)
     before = None if taken.rung.method == "scratch" else taken.restored or restored
     package = remembering(taken.package, taken.rung.method, taken.trained_on, declaration, data, before)
-    return Outcome(package, taken.trained_on, taken.rung, tuple(each.rung for each in tried), fresh)
+    return Outcome(package, taken.trained_on, taken.rung, tuple(each.rung for each in tried), fresh, data.is_bounded)
 
 
 def _rungs(wanted: Sequence[Method], data: TrainingData, restored: Package | None) -> tuple[Method, ...]:

@@ -148,7 +148,7 @@ def training_data(
     from functools import cache
 
     from gitdata.training.methods import TrainingData
-    from gitdata.training.methods.remembering import WHOLE
+    from gitdata.training.retraining import WHOLE
 
     source, live = task.source, view.situation.live
     with_validation = source.parts(view.chain, live, "validation")

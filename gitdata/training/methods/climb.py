@@ -23,13 +23,13 @@ from gitdata.training.growing import grown, new_classes
 from gitdata.training.methods import auto, derpp, distil, ewc, finetune, l2sp, lwf, rehearse, replay, union
 from gitdata.training.methods.news import News, news
 from gitdata.training.methods.occasion import Columns, Ingredients, Occasion, TrainingData
-from gitdata.training.methods.remembering import WHOLE, remembering
+from gitdata.training.methods.remembering import remembering
 from gitdata.training.methods.running import Trained, Training, carry_out
 from gitdata.training.methods.strength import Footing, settled
 from gitdata.training.methods.validation import Validation, validation
 from gitdata.training.package import Package
 from gitdata.training.preprocessing.fields import Category
-from gitdata.training.retraining import ANEW
+from gitdata.training.retraining import ANEW, WHOLE
 from gitdata.training.shuffle import Held
 
 Say = Callable[[str], None]

@@ -29,6 +29,7 @@ from gitdata.snapshot import Snapshot
 if TYPE_CHECKING:
     from gitdata.training.borrowing import Lenders
     from gitdata.training.declaration import Method
+    from gitdata.training.gate import Comparison
     from gitdata.training.methods import Outcome, TrainingData
     from gitdata.training.package import Package
     from gitdata.training.sameness import Sameness
@@ -65,8 +66,8 @@ def reproduce(repo: Repo, reference: str, say: Say = silent) -> Record:
     data = _data(past, method, restored)
     outcome = _trained(past, method, data, restored)
     rows = judge.judged_rows(past.view, recorded)
-    found = _compared(past, recorded, outcome.package, rows or data.validation())
-    return _record(past, recorded, outcome, found, rows)
+    found, gated = _compared(past, recorded, outcome.package, rows or data.validation())
+    return _record(past, recorded, outcome, found, gated, rows)
 
 
 # --- how things were -----------------------------------------------------------------------------------------
@@ -175,18 +176,19 @@ def _trained(past: _Past, method: Method, data: TrainingData, restored: Package 
 # --- comparing -----------------------------------------------------------------------------------------------
 
 
-def _compared(past: _Past, recorded: Package, again: Package, rows: AnyColumns) -> Sameness:
+def _compared(past: _Past, recorded: Package, again: Package, rows: AnyColumns) -> tuple[Sameness, Comparison | None]:
+    """How far two packages are from each other, and what the gate says of the one beside the other."""
     from gitdata.training import gate
     from gitdata.training.sameness import compared
 
     declaration, sides = past.task.declaration, (recorded, again)
     if not count(rows):
-        return compared(recorded, again, None, None)
-    losses = None
-    if all(gate.comparable(side, declaration, rows) for side in sides):
-        one, other = (gate.mean_loss(gate.row_losses(side, rows, declaration), declaration) for side in sides)
-        losses = (one, other)
-    return compared(recorded, again, rows, losses)
+        return compared(recorded, again, None, None), None
+    if not all(gate.comparable(side, declaration, rows) for side in sides):
+        return compared(recorded, again, rows, None), None
+    own, other = (gate.row_losses(side, rows, declaration) for side in sides)
+    losses = gate.mean_loss(own, declaration), gate.mean_loss(other, declaration)
+    return compared(recorded, again, rows, losses), gate.judge(other, own, declaration)
 
 
 def _contradictions(past: _Past, recorded: Package, rows: AnyColumns) -> list[str]:
@@ -229,7 +231,9 @@ def _texts(value: Any) -> dict[str, str]:
     return {str(key): str(inner) for key, inner in value.items()} if isinstance(value, dict) else {}
 
 
-def _record(past: _Past, recorded: Package, outcome: Outcome, found: Sameness, rows: AnyColumns) -> Record:
+def _record(
+    past: _Past, recorded: Package, outcome: Outcome, found: Sameness, gated: Comparison | None, rows: AnyColumns
+) -> Record:
     from gitdata.training.sameness import BOUND
 
     version, parent = past.entry.version, past.entry.version.parent
@@ -241,6 +245,7 @@ def _record(past: _Past, recorded: Package, outcome: Outcome, found: Sameness, r
         "contradictions": contradictions,
         "environment": _environments(past, recorded, outcome),
         "extensions": labels_of_any(past.task.snapshot.chains, past.ledger.seen(past.entry.id)),
+        "gate": gated and {name: rounded(getattr(gated, name)) for name in ("lower", "ratio", "upper")},
         "is_reproduced": found.outcome != "different" and not contradictions,
         "loss": _number(found.losses and found.losses[0]),
         "loss_again": _number(found.losses and found.losses[1]),

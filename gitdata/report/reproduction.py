@@ -48,6 +48,11 @@ def _differences(record: Record) -> list[str]:
             f"  {record['metric']}: {number(record['loss_again'])}, recorded {number(record['loss'])}: {share} "
             f"(at most {record['bound']:.0%})"
         )
+    if record["outcome"] == "different" and record["gate"] is not None:
+        lower, ratio, upper = (record["gate"][name] for name in ("lower", "ratio", "upper"))
+        lines.append(
+            f"  at the gate, beside what is recorded: loss {ratio:.3f} × (90 % interval {lower:.3f}–{upper:.3f})"
+        )
     return lines
 
 

@@ -36,7 +36,8 @@ def test_records_are_those_of_the_golden_file(world: World) -> None:
         ("predict", "lattice@1", world.lattice("c", 30, 31), "-o", "p.csv"), ("ls",), ("doctor",),
         ("lineage", "lattice"), ("extend", "lattice", "--grown", world.lattice("whole", 0, 24)),
         ("diff", "lattice@1.0.0", "lattice"),
-        ("lineage", "lattice", "--of", "lattice@1.0.0"), ("measures", "lattice"), ("evaluate", "lattice"),
+        ("lineage", "lattice", "--of", "lattice@1.0.0"), ("reproduce", "lattice@1"), ("measures", "lattice"),
+        ("evaluate", "lattice"),
         ("compare", "lattice@1", "lattice@1"), ("study", "lattice", "--methods", "keep", "--seeds", "1"),
         ("retract", "lattice@1.1.0", "--reason", "bad"), ("verify", "--remote", "--deep"),
     ]  # fmt: skip

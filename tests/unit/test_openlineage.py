@@ -38,10 +38,19 @@ def version(number: int, **fields: object) -> Record:
         "parents": [], "rows": {"train": 5}, "size": 7,
     }  # fmt: skip
     plain = {
-        "commit": "c" * 40, "declaration": "d", "declaration_text": None, "environment": None,
-        "extensions": [extension], "method": "finetune", "model": "m", "number": number, "package": "p", "recorded": None, "restore": "r",
+        "commit": "c" * 40,
+        "declaration": "d",
+        "declaration_text": None,
+        "environment": None,
+        "extensions": [extension],
+        "method": "finetune",
+        "model": "m",
+        "number": number,
+        "package": "p",
+        "recorded": None,
+        "restore": "r",
         "verdict": "accepted",
-    }  # fmt: skip
+    }
     return Record("lineage", f"{number}" * 64, {**plain, **fields})
 
 

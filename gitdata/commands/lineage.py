@@ -129,10 +129,14 @@ class _Sources:
         if not blobs or not self.repo.cache.holds(blobs[0]):
             return None
         try:
-            found = json.loads(self.repo.cache.read(blobs[0]))
+            found = json.loads(self.repo.cache.read(blobs[0]), parse_constant=_no_number)
         except (DataUnavailable, ValueError, RecursionError):
             return None
         return found if isinstance(found, dict) else None
+
+
+def _no_number(text: str) -> float:
+    raise ValueError(f"{text} is no JSON")
 
 
 def _fetch_documents(repo: Repo, entries: Sequence[Entry], say: Say) -> None:
@@ -180,7 +184,7 @@ def _record(ledger: Ledger, entry: Entry, sources: _Sources) -> Record:
             "extensions": sources.extensions(entry),
             "manifest": manifest,
             "method": version.method,
-            "metrics": dict(version.metrics),
+            "metrics": dict(entry.verdict.metrics),
             "model": ledger.model,
             "number": entry.number,
             "package": version.package,

@@ -59,7 +59,7 @@ def _differences(record: Record) -> list[str]:
 def _environment(record: Record) -> list[str]:
     then, now = record["environment"]["recorded"], record["environment"]["now"]
     differs = record["environment"]["differs"]
-    found = [f"  {name}: {then[name] or 'none'} then, {now[name] or 'none'} now" for name in differs]
+    found = [f"  {name}: {then.get(name) or 'none'} then, {now.get(name) or 'none'} now" for name in differs]
     if found or record["outcome"] == "equal":
         return found
     if "features" not in then:

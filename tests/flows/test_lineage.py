@@ -125,8 +125,14 @@ def test_forged_words_of_a_pointer_are_found_where_the_weights_are_the_same(reco
     overall = entry.version.metrics["overall"]["mae"]
     forge(clone, 2, f'"mae": {overall}', f'"mae": {overall / 2:.6g}')
     forge(clone, 2, '"method": "distil",\n      "metrics"', '"method": "union",\n      "metrics"')
+    forge(clone, 2, '"devices"', '"\\u001b[2J"')
     record = reproduced(clone, "lattice@2", code=1)
     assert (record["outcome"], record["is_reproduced"]) == ("equal", False)
+    assert record["environment"]["differs"] == ["\x1b[2J"]
+    said = clone.gitdata("reproduce", "lattice@2", code=1).out
+    assert "equal, bit for bit" in said
+    assert "[2J: 1 × cpu then, none now" in said
+    assert "\x1b" not in said
     assert ["the pointer says union" in record["contradictions"][0], "mae was" in record["contradictions"][1]] == [
         True
     ] * 2

@@ -252,8 +252,8 @@ def lineage_lines(records: Sequence[Record]) -> list[str]:
             f"{parent}, at commit {record['commit'][:8]}"
         )
         lines += [f"  saw {label}{_brought(record, label)}" for label in record["added"]]
-        if environment := record["environment"]:
-            named = (f"{name} {environment[name]}" for name in ("gitdata", "jax", "numpy") if name in environment)
+        programs = {name: (record["environment"] or {}).get(name) for name in ("gitdata", "jax", "numpy")}
+        if named := [f"{name} {number}" for name, number in programs.items() if number is not None]:
             lines.append(f"  computed by {', '.join(named)}")
     return lines
 

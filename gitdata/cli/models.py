@@ -10,6 +10,7 @@ import typer
 from gitdata.cli.shared import (
     Json,
     app,
+    harmless_json,
     open_repo,
     print_lines,
     say,
@@ -118,19 +119,46 @@ def models(model: Annotated[str | None, typer.Argument(metavar="[MODEL]")] = Non
 def lineage(
     reference: Annotated[str, typer.Argument(metavar="MODEL[@N]")],
     of: Annotated[str | None, typer.Option("--of", help="DATASET@X: which versions saw it.")] = None,
+    openlineage: Annotated[
+        bool, typer.Option("--openlineage", help="Print OpenLineage run events, one a line, oldest first.")
+    ] = False,
+    namespace: Annotated[
+        str | None, typer.Option("--namespace", metavar="URI", help="Theirs; default: the git remote's URL.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """What a version saw, or which versions saw an extension."""
+    """What a version saw and how it came about, or which versions saw an extension."""
     from gitdata.commands import lineage as command
     from gitdata.report.tables import lineage_lines, saw_lines
 
+    if of is not None and openlineage:
+        raise typer.BadParameter("--of and --openlineage do not go together.")
     repo = open_repo()
     if of is not None:
         records = command.versions_that_saw(repo, reference, of, say)
         show_records(records, as_json, lambda: print_lines(saw_lines(records, reference, of)))
-    else:
+    elif openlineage:
+        from gitdata.report.openlineage import namespace_of, run_events
+
         records = command.lineage(repo, reference, say)
+        url = repo.git.remote_url(repo.git_remote) if repo.git_remote else None
+        for event in run_events(records, namespace or namespace_of(url, str(repo.top))):
+            print(harmless_json(event))
+    else:
+        records = command.lineage(repo, reference, say, fetch=as_json)
         show_records(records, as_json, lambda: print_lines(lineage_lines(records)))
+
+
+@app.command()
+def reproduce(version: OneVersion, as_json: Json = False) -> None:
+    """Train a recorded version again, and compare: exit 0 if it comes to the same, 1 if not. Records nothing."""
+    from gitdata.commands.reproduce import reproduce as run
+    from gitdata.report.reproduction import reproduction_lines
+
+    record = run(open_repo(), version, say)
+    show_records([record], as_json, lambda: print_lines(reproduction_lines(record)))
+    if not record["is_reproduced"]:
+        raise typer.Exit(FINDINGS)
 
 
 @app.command()

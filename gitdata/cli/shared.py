@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 ORDER = (
     "init", "clone", "add", "extend", "status", "ls", "log", "show", "diff", "push",
     "fetch", "pull", "checkout", "retract", "renumber", "purge", "prune", "verify", "check", "train", "pending",
-    "models", "lineage", "measures", "evaluate", "compare", "study", "predict", "promote", "reject", "rollback", "run",
-    "jobs", "logs", "cancel", "install", "uninstall", "ci", "doctor", "completion", "demo",
+    "models", "lineage", "reproduce", "measures", "evaluate", "compare", "study", "predict", "promote", "reject",
+    "rollback", "run", "jobs", "logs", "cancel", "install", "uninstall", "ci", "doctor", "completion", "demo",
 )  # fmt: skip
 
 

@@ -42,12 +42,16 @@ def show(repo: Repo, reference: str) -> list[Record]:
         files = [{"path": f.place, "rows": f.rows, "sha256": f.sha256, "size": f.size} for f in extension.files or ()]
         details = extension_record(extension)
         more: dict[str, Any] = {key: details[key] for key in ("inputs", "outputs", "split_policy") if key in details}
-        more |= {"fields": _fields(repo, extension), "files": files, "missing": len(repo.missing_from_cache(extension))}
+        more |= {
+            "fields": fields_of(repo, extension),
+            "files": files,
+            "missing": len(repo.missing_from_cache(extension)),
+        }
         records.append(Record("extension in full", entry.id, {**entry.fields, **more}))
     return records
 
 
-def _fields(repo: Repo, extension: Extension) -> list[dict[str, Any]] | None:
+def fields_of(repo: Repo, extension: Extension) -> list[dict[str, Any]] | None:
     """The fields; of a wide schema, which lies in a sidecar, None where that is not in the cache."""
     if extension.schema is None and not repo.cache.holds(repo.sidecar(extension, "schema.json")):
         return None

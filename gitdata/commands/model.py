@@ -46,6 +46,15 @@ class Model:
         """The version and its ancestors, youngest first: the records of `gitdata lineage --json`."""
         return [record.to_json() for record in lineage(self._repo, self.reference, self._say)]
 
+    def reproduce(self) -> dict[str, Any]:
+        """The version trained again and held against its package: the record of `gitdata reproduce --json`.
+
+        Nothing is recorded. Raises DataUnavailable where what it takes is gone.
+        """
+        from gitdata.commands.reproduce import reproduce
+
+        return reproduce(self._repo, self.reference, self._say).to_json()
+
     def measures(self) -> dict[str, Any]:
         """How the version and its ancestors went along as their data grew: the record of `gitdata measures --json`."""
         return measures(self._repo, self.reference, self._say).to_json()

@@ -144,17 +144,18 @@ def _rows_of(task: Task, judge: Judge, method: str, view: View, decision: Decisi
 
 
 def training_data(
-    task: Task, view: View, decision: Decision, methods: Sequence[Method], restored: Package | None
-) -> TrainingData:
+    task: Task, view: View, decision: Decision, methods: Sequence[Method], restored: Package | None,
+    bounded: bool | None = None,
+) -> TrainingData:  # fmt: skip
     """The rows, read when they are asked for and once.
 
     Where none of the methods reads what was seen, or `auto` would have to fetch it, nothing of it is opened: held-out
-    rows are unseen ones too, beside those that travel in the package.
+    rows are unseen ones too, beside those that travel in the package. `bounded`: whether it was so in another training.
     """
     from functools import cache
 
     from gitdata.training.methods import TrainingData
-    from gitdata.training.methods.remembering import WHOLE
+    from gitdata.training.retraining import WHOLE
 
     source, live = task.source, view.situation.live
     with_validation = source.parts(view.chain, live, "validation")
@@ -170,7 +171,8 @@ def training_data(
     seen = [part for part in parts if part.rows and part.extension.id not in decision.unseen]
     is_here = all(task.repo.cache.holds(blob_of(part.file)) for part in seen)
     without = () if restored is not None and restored.reservoir is not None and not is_here else ("auto",)
-    bounded = restored is not None and not {method.name for method in methods} & {*WHOLE, *without}
+    if bounded is None:
+        bounded = restored is not None and not {method.name for method in methods} & {*WHOLE, *without}
     sample = restored.reservoir if bounded and restored is not None else None
     travels = sample is not None and bool(sample.held.any())
     new_validation = [part for part in with_validation if part.extension.id in decision.unseen]
@@ -217,6 +219,8 @@ def _store(task: Task, view: View, decision: Decision, outcome: Outcome) -> tupl
     A version that was made from scratch has no parent, whatever might have been restored.
     """
     from gitdata.training import package as packages
+    from gitdata.training.blocks import Blocks
+    from gitdata.training.environment import machine
 
     is_fresh = outcome.rung.method == "scratch"
     contents = packages.encode(outcome.package)
@@ -236,7 +240,8 @@ def _store(task: Task, view: View, decision: Decision, outcome: Outcome) -> tupl
         directory=Directory(blob.md5.removesuffix(".dir"), sum(f.size for f in files), len(files)),
         commit=task.snapshot.commit,
         method=outcome.rung.method,
-        training=rounded_all({"rungs": [asdict(rung) for rung in outcome.rungs], **outcome.news.to_json()}),
+        training=rounded_all({"rungs": [asdict(rung) for rung in outcome.rungs], **outcome.news.to_json()})
+        | {"bounded": outcome.is_bounded, "machine": machine(), "streamed": isinstance(outcome.trained_on, Blocks)},
         metrics={},
     )
     return version, contents

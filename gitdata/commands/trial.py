@@ -106,23 +106,23 @@ def waiting_trial(compile_cache: Path | None, *, python: bool = False) -> Iterat
             trial.end()
 
 
-def first_difference(recorded: Any, found: Any, name: str = "metrics") -> str | None:
-    """Where metrics that should be the same are not; None where they are, but for rounding."""
+def first_difference(recorded: Any, found: Any, name: str = "metrics", where: str = "in a fresh process") -> str | None:
+    """Where metrics that should be the same are not; None where they are, but for rounding. `where` they were found."""
     if isinstance(recorded, Mapping) and isinstance(found, Mapping):
         if recorded.keys() != found.keys():
-            return f"a fresh process measured other things ({', '.join(sorted(recorded.keys() ^ found.keys()))})"
-        inner = (first_difference(recorded[key], found[key], f"{name}.{key}") for key in recorded)
+            return f"{where} other things were measured ({', '.join(sorted(recorded.keys() ^ found.keys()))})"
+        inner = (first_difference(recorded[key], found[key], f"{name}.{key}", where) for key in recorded)
         return next((difference for difference in inner if difference), None)
     if isinstance(recorded, list | tuple) and isinstance(found, list | tuple) and len(recorded) == len(found):
-        inner = (first_difference(own, other, name) for own, other in zip(recorded, found, strict=True))
+        inner = (first_difference(own, other, name, where) for own, other in zip(recorded, found, strict=True))
         return next((difference for difference in inner if difference), None)
     if isinstance(recorded, float | int) and isinstance(found, float | int):
         if math.isclose(recorded, found, rel_tol=RELATIVE, abs_tol=ABSOLUTE) or (
             recorded != recorded and found != found
         ):
             return None
-        return f"{name} was {recorded:.6g}, in a fresh process it is {found:.6g}"
-    return None if recorded == found else f"{name} was {recorded}, in a fresh process it is {found}"
+        return f"{name} was {recorded:.6g}, {where} it is {found:.6g}"
+    return None if recorded == found else f"{name} was {recorded}, {where} it is {found}"
 
 
 def _unfit(model: str, why: str) -> GitdataError:

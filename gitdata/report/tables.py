@@ -251,8 +251,17 @@ def lineage_lines(records: Sequence[Record]) -> list[str]:
             f"{record['model']}@{record['number']}{star} ({record.id[:8]}) {record['verdict']}: {record['method']} "
             f"{parent}, at commit {record['commit'][:8]}"
         )
-        lines += [f"  saw {label}" for label in record["added"]]
+        lines += [f"  saw {label}{_brought(record, label)}" for label in record["added"]]
+        programs = {name: (record["environment"] or {}).get(name) for name in ("gitdata", "jax", "numpy")}
+        if named := [f"{name} {number}" for name, number in programs.items() if number is not None]:
+            lines.append(f"  computed by {', '.join(named)}")
     return lines
+
+
+def _brought(record: Record, label: str) -> str:
+    """The rows of an extension that a version saw."""
+    rows = [one["rows"] for one in record["extensions"] if f"{one['dataset']}@{one['label']}" == label]
+    return f": {rows_text(rows[0])}" if rows else ""
 
 
 def saw_lines(records: Sequence[Record], model: str, extension: str) -> list[str]:

@@ -234,12 +234,12 @@ class Git:
         """Where git looks for hooks, with core.hooksPath and worktrees respected."""
         return (self.top / self.text("rev-parse", "--git-path", "hooks")).resolve()
 
-    def introduced(self, folder: str) -> dict[str, dict[str, str]]:
-        """Files below `folder` with the commit of HEAD's history that added them first."""
-        if self.resolve("HEAD") is None:
+    def introduced(self, folder: str, revision: str = "HEAD") -> dict[str, dict[str, str]]:
+        """Files below `folder` with the commit of a revision's history that added them first."""
+        if self.resolve(revision) is None:
             return {}
         which = ("-m", "--full-history", "--no-renames", "--diff-filter=A", "--name-only")  # a merge may bring its own
-        log = self.text("log", *which, "--format=%x01%H%x02%cI%x02%an%x02%s", "--", folder)
+        log = self.text("log", *which, "--format=%x01%H%x02%cI%x02%an%x02%s", revision, "--", folder)
         found: dict[str, dict[str, str]] = {}
         for entry in re.split(r"\x01(?=[0-9a-f]{40,64}\x02)", log)[1:]:  # names and subjects may hold anything
             head, *paths = entry.split("\n")

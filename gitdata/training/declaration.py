@@ -266,14 +266,20 @@ def _tables(text: str, name: str) -> dict[str, Any]:
         raise Mendable(f"{where} is not valid TOML: {error}.", "Mend that line.") from error
 
 
-def methods_named(names: Sequence[str], retraining: Retraining) -> tuple[Method, ...]:
-    """Methods by name, with the options that are declared for them. Raises Mendable where one does not exist."""
+def methods_named(names: Sequence[str | Method], retraining: Retraining) -> tuple[Method, ...]:
+    """Methods by name, with the options that are declared for them; a method stands for itself.
+
+    Raises Mendable where one does not exist.
+    """
     declared = {method.name: method for method in retraining.method}
     for name in names:
-        if name not in METHODS:
+        if isinstance(name, str) and name not in METHODS:
             near = mistakes.nearest(name, METHODS)
             raise Mendable(f"There is no method '{name}'{near}.", f"Methods: {', '.join(METHODS)}.")
-    return tuple(declared.get(name) or Method(name=name) for name in names)  # type: ignore[arg-type, call-overload]
+    return tuple(
+        name if isinstance(name, Method) else declared.get(name) or Method(name=name)  # type: ignore[arg-type, call-overload]
+        for name in names
+    )
 
 
 def _sentences(texts: Mapping[str, str], error: ValidationError) -> list[str]:

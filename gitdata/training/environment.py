@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import platform
 import sys
 from pathlib import Path
 
@@ -22,7 +23,7 @@ def prepare(compile_cache: Path | None) -> None:
 
     if compile_cache is None:
         return
-    folder = compile_cache / _machine()
+    folder = compile_cache / _compiled_for()
     folder.mkdir(parents=True, exist_ok=True)
     folder.chmod(0o700)
     settings = {
@@ -34,13 +35,32 @@ def prepare(compile_cache: Path | None) -> None:
         jax.config.update(name, value)  # type: ignore[no-untyped-call]
 
 
-def _machine() -> str:
+def machine() -> dict[str, str]:
+    """What else than programs the bits of a result depend on; `features`: a digest of those of the processor."""
+    import jax
+
+    devices = jax.local_devices()
+    return {
+        "devices": f"{len(devices)} × {devices[0].device_kind}",
+        "features": hashlib.sha256(_flags().encode()).hexdigest()[:16],
+        "processors": str(len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "xla_flags": os.environ.get("XLA_FLAGS", ""),
+    }
+
+
+def _compiled_for() -> str:
     """What a compiled program depends on: the compiler and the processor's features."""
     from importlib.metadata import version
 
+    return hashlib.sha256(f"{version('jaxlib')} {sys.platform} {_flags()}".encode()).hexdigest()[:16]
+
+
+def _flags() -> str:
+    """The features of the processor, as the system lists them; empty where it does not."""
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-        flags = next((line for line in lines if line.startswith(("flags", "Features"))), "")
     except OSError:
-        flags = ""
-    return hashlib.sha256(f"{version('jaxlib')} {sys.platform} {flags}".encode()).hexdigest()[:16]
+        return ""
+    return next((line for line in lines if line.startswith(("flags", "Features"))), "")

@@ -70,6 +70,7 @@ class Method(Named):
 
 METHODS: tuple[str, ...] = tuple(Method.OPTIONS)
 ANEW = ("union", "scratch")  # methods that restore no weights
+WHOLE = ("rehearse", *ANEW)  # methods that read what was seen
 WITH_RESERVOIR = ("ewc", "replay", "derpp", "distil")  # methods that need the sample of what was seen
 
 

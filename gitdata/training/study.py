@@ -21,9 +21,9 @@ from gitdata.training.blocks import joined, rows_of
 from gitdata.training.borrowing import Lenders
 from gitdata.training.declaration import Declaration, Method
 from gitdata.training.methods import Outcome, TrainingData, ascent, climb_together
-from gitdata.training.methods.remembering import WHOLE
 from gitdata.training.package import Package
 from gitdata.training.reservoir import Digests
+from gitdata.training.retraining import WHOLE
 
 Columns = Mapping[str, NDArray[Any]]
 

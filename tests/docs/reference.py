@@ -24,8 +24,8 @@ GROUPS = {
     "Data": ("add", "extend", "retract", "renumber", "purge", "status", "ls", "log", "show", "diff"),
     "Blobs": ("push", "fetch", "pull", "checkout", "prune"),
     "Models": (
-        "check", "train", "pending", "models", "lineage", "measures", "evaluate", "compare", "study", "promote",
-        "reject", "rollback", "predict",
+        "check", "train", "pending", "models", "lineage", "reproduce", "measures", "evaluate", "compare", "study",
+        "promote", "reject", "rollback", "predict",
     ),
     "The runner": ("run", "jobs", "logs", "cancel", "demo"),
 }  # fmt: skip

@@ -491,6 +491,7 @@ def test_reasons_and_names_reach_a_terminal_without_their_escape_codes(victim: C
     victim.git("-c", f"user.name={evil}x", "commit", "--quiet", "--allow-empty", "-m", evil)
     assert call(victim.path, "retract", "d@1.0.0", "--reason", evil).code == 0
     commands = [("models",), ("log", "d"), ("show", "d"), ("status",), ("lineage", "m"), ("verify",), ("ls",)]
+    commands += [("lineage", "m", "--openlineage"), ("reproduce", "m@1")]
     harmless(victim, call, *commands, codes=(0,))
     spool = world.server.spool
     id = spool.add([f"refs/heads/{evil}"])

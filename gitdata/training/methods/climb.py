@@ -23,14 +23,14 @@ from gitdata.training.growing import grown, new_classes
 from gitdata.training.methods import auto, derpp, distil, ewc, finetune, l2sp, lwf, rehearse, replay, union
 from gitdata.training.methods.news import News, news
 from gitdata.training.methods.occasion import Columns, Ingredients, Occasion, TrainingData
-from gitdata.training.methods.remembering import WHOLE, remembering
+from gitdata.training.methods.remembering import remembering
 from gitdata.training.methods.running import Trained, Training, carry_out
 from gitdata.training.methods.strength import Footing, settled
 from gitdata.training.methods.validation import Validation, validation
 from gitdata.training.package import Package
 from gitdata.training.preprocessing.fields import Category
 from gitdata.training.rescaling import rescaled
-from gitdata.training.retraining import ANEW
+from gitdata.training.retraining import ANEW, WHOLE
 from gitdata.training.shuffle import Held
 
 Say = Callable[[str], None]
@@ -67,7 +67,7 @@ class Rung:
 class Outcome:
     """The package of the rung that was taken, the rows it came to know, and all rungs that were tried.
 
-    `news`: how the unseen rows looked before any of them was learned.
+    `news`: how the unseen rows looked before any of them was learned. `is_bounded`: no row of what was seen was read.
     """
 
     package: Package
@@ -75,6 +75,7 @@ class Outcome:
     rung: Rung
     rungs: tuple[Rung, ...]
     news: News
+    is_bounded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,7 +104,7 @@ def ascent(
     data: TrainingData,
     restored: Package | None,
     champion: Package | None,
-    methods: Sequence[str] | None = None,
+    methods: Sequence[str | Method] | None = None,
     progress: Say | None = None,
     lenders: Lenders = MappingProxyType({}),
 ) -> Ascent:
@@ -132,7 +133,7 @@ def ascent(
     taken = tried[-1] if tried[-1].rung.within_tolerance else min(tried, key=_loss_of)
     before = None if taken.rung.method == "scratch" else taken.restored or restored
     package = remembering(taken.package, taken.rung.method, taken.trained_on, declaration, data, before)
-    return Outcome(package, taken.trained_on, taken.rung, tuple(each.rung for each in tried), fresh)
+    return Outcome(package, taken.trained_on, taken.rung, tuple(each.rung for each in tried), fresh, data.is_bounded)
 
 
 def _rungs(wanted: Sequence[Method], data: TrainingData, restored: Package | None) -> tuple[Method, ...]:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from gitdata.errors import GitdataError
 from gitdata.training import loop
 from gitdata.training.borrowing import Lenders
-from gitdata.training.declaration import Declaration
+from gitdata.training.declaration import Declaration, Method
 from gitdata.training.methods.climb import Ascent, Outcome, Say, ascent
 from gitdata.training.methods.occasion import TrainingData
 from gitdata.training.methods.running import Course, Trained, Training
@@ -24,7 +24,7 @@ def climb(
     data: TrainingData,
     restored: Package | None,
     champion: Package | None,
-    methods: Sequence[str] | None = None,
+    methods: Sequence[str | Method] | None = None,
     progress: Say | None = None,
     watch: Looking | None = None,
     lenders: Lenders = MappingProxyType({}),

@@ -12,9 +12,8 @@ from gitdata.training.declaration import Declaration
 from gitdata.training.methods.occasion import Columns, TrainingData
 from gitdata.training.package import Package, raw_outputs
 from gitdata.training.reservoir import Reservoir
+from gitdata.training.retraining import WHOLE
 from gitdata.training.summary import Summary
-
-WHOLE = ("rehearse", "union", "scratch")  # methods that read what was seen
 
 
 def remembering(

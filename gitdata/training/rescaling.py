@@ -14,8 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gitdata.training.architecture.layers import Dense
+from gitdata.training.blocks import Columns, rows_of
 from gitdata.training.package import Package
 from gitdata.training.preprocessing import FieldCode, Numeric, Preprocessing
+from gitdata.training.sketch import Distribution
 from gitdata.training.summary import Categories, Summary
 
 HARDLY = 0.95  # of the rows that were seen have one value
@@ -49,6 +51,27 @@ def rescaled(package: Package, fitted: Preprocessing) -> tuple[Package, tuple[st
     return moved, names
 
 
+def newly_varying(summary: Summary, columns: Columns) -> tuple[str, ...]:
+    """The numeric inputs that hardly varied in what was seen, and of which most of some rows have another value."""
+    found = []
+    for name in summary.inputs:
+        seen = summary.fields[name].seen
+        if isinstance(seen, Categories) or not rows_of(columns) or name not in columns:
+            continue
+        values = np.asarray(columns[name], np.float64).reshape(rows_of(columns), -1)
+        usual = [own.values[own.weights.argmax()] if _share(own) >= HARDLY else None for own in seen]
+        if len(usual) == values.shape[1] and any(
+            value is not None and np.mean(values[:, place] == value) < 0.5 for place, value in enumerate(usual)
+        ):
+            found.append(name)
+    return tuple(found)
+
+
+def _share(seen: Distribution) -> float:
+    """The largest share of rows that have one value."""
+    return float(seen.weights.max() / seen.weights.sum()) if len(seen.weights) else 0.0
+
+
 def _varies_now(old: FieldCode, new: FieldCode | None, summary: Summary) -> NDArray[np.bool_]:
     """Which columns of a field hardly varied in what was seen, and do now, shape (width,)."""
     nothing = np.zeros(old.width, bool)
@@ -59,7 +82,7 @@ def _varies_now(old: FieldCode, new: FieldCode | None, summary: Summary) -> NDAr
         return nothing
     if (old.scaling, old.transform, old.shape) != (new.scaling, new.transform, new.shape):
         return nothing
-    shares = np.array([own.weights.max() / own.weights.sum() if len(own.weights) else 0.0 for own in seen])
+    shares = np.array([_share(own) for own in seen])
     further = np.array(new.scale) >= FURTHER * np.array(old.scale)
     moved = np.array(new.mean) != np.array(old.mean)  # what was constant has no scale to compare with
     return np.asarray((shares >= HARDLY) & (further | ((shares == 1) & moved)))

@@ -15,7 +15,7 @@ from gitdata.training.declaration import Declaration
 from gitdata.training.methods import TrainingData, ascent, climb
 from gitdata.training.package import Package, raw_outputs
 from gitdata.training.preprocessing import Numeric
-from gitdata.training.rescaling import KERNEL, rescaled
+from gitdata.training.rescaling import KERNEL, newly_varying, rescaled
 
 Columns = dict[str, np.ndarray]
 Declare = Callable[..., Declaration]
@@ -79,6 +79,16 @@ def test_a_year_later_it_is_learned_as_by_a_training_anew(
     frozen = loss("rehearse")
     assert own < 1.1 * union
     assert own < frozen
+
+
+def test_who_would_have_to_fetch_old_rows_fetches_them(declaration: Declaration, years: Columns, base: Package) -> None:
+    """A bounded method cannot learn the year anew; an extension of the same year needs none."""
+    assert base.summary is not None
+    assert newly_varying(base.summary, part(years, 800, 900)) == ("year",)
+    assert newly_varying(base.summary, {**part(years, 800, 900), "year": np.full(100, 2011.0)}) == ()
+    rows = replace(data(years, 800, 900), is_here=False)
+    found = climb(declaration, rows, base, base, ["auto"])
+    assert [rung.method for rung in found.rungs] == ["rehearse"]
 
 
 def test_the_others_stay_and_nothing_changes_where_the_field_was_at_its_mean(

@@ -267,9 +267,9 @@ def test_auto_begins_with_what_the_share_of_unseen_rows_suggests(
     unseen: int, is_here: bool, names: list[str], lattice: Columns, base: Package
 ) -> None:
     case = replace(data(lattice, 640, 960), unseen_rows=unseen, whole_rows=1000, is_here=is_here)
-    assert [method.name for method in auto.rungs(case, base)] == names
+    assert [method.name for method in auto.rungs(case, base, News())] == names
     bare = replace(base, reservoir=None)
-    assert [method.name for method in auto.rungs(case, bare)] == [name for name in names if name != "distil"]
+    assert [method.name for method in auto.rungs(case, bare, News())] == [name for name in names if name != "distil"]
     said = auto.why(case, base, News(unseen, 0.1, ("t1",), 0.2))
     where = "is here" if is_here else "is fetched" if unseen > 250 else "would have to be fetched"
     assert said.startswith(f"auto begins with {names[0]}: what was seen {where}; {unseen / 1000:.0%} of the train rows")
@@ -277,6 +277,10 @@ def test_auto_begins_with_what_the_share_of_unseen_rows_suggests(
     assert ("so that a training anew costs no more" in said) == (unseen == 900)
     assert auto.why(case, base, News(unseen, 0.1, (), 0.0)).endswith("; no drift was found.")
     assert "drift" not in auto.why(case, base, News())
+    varying = News(unseen, 0.1, ("t1",), 0.2, ("t1",))
+    whole_first = [*(name for name in names if name != "distil"), *(name for name in names if name == "distil")]
+    assert [method.name for method in auto.rungs(case, base, varying)] == whole_first
+    assert auto.why(case, base, varying).endswith("; they have drifted, and t1 varies now.")
 
 
 def test_auto_never_makes_a_model_worse_than_leaving_it_alone(

@@ -7,7 +7,9 @@ Where too little was seen for a reservoir there is nothing to be saved. Where so
 take as many steps as a training anew, `union` stands in its place. `keep` is a rung of every climb: a version that
 surely answers the validation rows worse than the one that it would replace is not taken.
 
-Drift is told, and chooses nothing: in a new domain both do as well as in the old one (docs/benchmarks.md).
+Of drift one kind decides: where an input hardly varied before and does now, what was seen is fetched, since only who
+reads all rows can learn it anew (`rescaling`). In a new domain of inputs that varied before `distil` does as well as in
+the old one (docs/benchmarks.md); such drift is told.
 """
 
 from __future__ import annotations
@@ -21,24 +23,25 @@ from gitdata.training.retraining import Method
 MUCH = 0.25  # of the train rows: where more is unseen, what was seen is fetched
 
 
-def rungs(data: TrainingData, restored: Package) -> tuple[Method, ...]:
+def rungs(data: TrainingData, restored: Package, news: News) -> tuple[Method, ...]:
     """The methods to try, in this order, before `keep`."""
     whole = Method(name="union" if _costs_a_union(data) else "rehearse")
     if data.is_here or not _has_sample(restored):
         return (whole,)
     bounded = Method(name="distil")
-    return (whole, bounded) if data.unseen_share > MUCH else (bounded, whole)
+    return (whole, bounded) if data.unseen_share > MUCH or news.varying else (bounded, whole)
 
 
 def why(data: TrainingData, restored: Package, news: News) -> str:
     """A sentence on what the first of these follows from."""
-    first = rungs(data, restored)[0].name
+    first = rungs(data, restored, news)[0].name
     where = "is here" if data.is_here else "would have to be fetched" if first == "distil" else "is fetched"
     if not data.is_here and not _has_sample(restored):
         where += ", no sample of it being in the package"
     unseen = f"{data.unseen_share:.0%} of the train rows are unseen"
     cost = ", so that a training anew costs no more" if _costs_a_union(data) else ""
     drift = "" if news.outside is None else "; they have drifted" if news.drifted else "; no drift was found"
+    drift += f", and {', '.join(news.varying)} varies now" if news.varying else ""
     return f"auto begins with {first}: what was seen {where}; {unseen}{cost}{drift}."
 
 

@@ -129,20 +129,20 @@ def ascent(
     if restored is not None and any(method.name == "auto" for method in wanted):
         say(auto.why(data, restored, fresh))
     own = _Climb(declaration, data, restored, lenders, held_out, reference, say)
-    tried = yield from _try_all(own, _rungs(wanted, data, restored))
+    tried = yield from _try_all(own, _rungs(wanted, data, restored, fresh))
     taken = tried[-1] if tried[-1].rung.within_tolerance else min(tried, key=_loss_of)
     before = None if taken.rung.method == "scratch" else taken.restored or restored
     package = remembering(taken.package, taken.rung.method, taken.trained_on, declaration, data, before)
     return Outcome(package, taken.trained_on, taken.rung, tuple(each.rung for each in tried), fresh, data.is_bounded)
 
 
-def _rungs(wanted: Sequence[Method], data: TrainingData, restored: Package | None) -> tuple[Method, ...]:
+def _rungs(wanted: Sequence[Method], data: TrainingData, restored: Package | None, fresh: News) -> tuple[Method, ...]:
     """The methods to try, those of `auto` in its place; from nothing there is one way."""
     if restored is None:
         return (next((method for method in wanted if method.name in ANEW), Method(name="union")),)
     found: list[Method] = []
     for method in wanted:
-        found += auto.rungs(data, restored) if method.name == "auto" else (method,)
+        found += auto.rungs(data, restored, fresh) if method.name == "auto" else (method,)
     has_auto = any(method.name == "auto" for method in wanted)
     return (*found, Method(name="keep")) if has_auto else tuple(found)
 

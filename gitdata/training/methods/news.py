@@ -10,20 +10,22 @@ from gitdata.training.blocks import Blocks, rows_of
 from gitdata.training.declaration import Declaration
 from gitdata.training.methods.occasion import TrainingData
 from gitdata.training.package import Package
+from gitdata.training.rescaling import newly_varying
 
 
 @dataclass(frozen=True, slots=True)
 class News:
     """`loss` of the restored version on the `rows` unseen ones (Gama et al. 2013: test, then train).
 
-    `drifted`: the fields that differ from all that was seen, by the summary in the package; `outside`: the share of
-    rows beyond it in one of them. None where that cannot be told.
+    `drifted`: the fields that differ from all that was seen, by the summary in the package; `varying`: the inputs that
+    hardly varied in it, and do now; `outside`: the share of rows beyond it in a field. None where that cannot be told.
     """
 
     rows: int = 0
     loss: float | None = None
     drifted: tuple[str, ...] = ()
     outside: float | None = None
+    varying: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """As the pointer of a version has it."""
@@ -47,4 +49,5 @@ def news(data: TrainingData, restored: Package | None, declaration: Declaration)
     if restored.summary is None:
         return News(rows_of(rows), loss)
     found = shift.drift(restored.summary, rows)
-    return News(rows_of(rows), loss, tuple(field.name for field in found.fields if field.drifted), found.outside)
+    drifted = tuple(field.name for field in found.fields if field.drifted)
+    return News(rows_of(rows), loss, drifted, found.outside, newly_varying(restored.summary, rows))

@@ -57,7 +57,8 @@ def _compared(record: Record) -> str:
         "the test rows of all of them" if record["has_test_rows"] else "a tenth of the rows, there being no test rows"
     )
     chain = f"{', '.join(base)} and {plural(count, 'extension')} after it{joined}, up to {later[-1][-1]}"
-    return f"{chain}; {what} on {rows}; {plural(record['seeds'], 'seed')}, intervals of 95 %."
+    intervals = ", intervals of 95 %" if record["seeds"] > 1 else ""
+    return f"{chain}; {what} on {rows}; {plural(record['seeds'], 'seed')}{intervals}."
 
 
 def _nearest(whole: Sequence[Record]) -> list[str]:

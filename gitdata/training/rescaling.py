@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gitdata.training.architecture.layers import Dense
-from gitdata.training.blocks import Columns, rows_of
+from gitdata.training.blocks import Columns
 from gitdata.training.package import Package
 from gitdata.training.preprocessing import FieldCode, Numeric, Preprocessing
 from gitdata.training.sketch import Distribution
@@ -51,18 +51,28 @@ def rescaled(package: Package, fitted: Preprocessing) -> tuple[Package, tuple[st
     return moved, names
 
 
-def newly_varying(summary: Summary, columns: Columns) -> tuple[str, ...]:
-    """The numeric inputs that hardly varied in what was seen, and of which most of some rows have another value."""
-    found = []
+def hardly_varied(summary: Summary) -> dict[str, dict[int, float]]:
+    """The numeric inputs that hardly varied in what was seen: by element the value that nearly all rows had."""
+    found: dict[str, dict[int, float]] = {}
     for name in summary.inputs:
         seen = summary.fields[name].seen
-        if isinstance(seen, Categories) or not rows_of(columns) or name not in columns:
+        if not isinstance(seen, Categories):
+            usual = {
+                at: float(own.values[own.weights.argmax()]) for at, own in enumerate(seen) if _share(own) >= HARDLY
+            }
+            found |= {name: usual} if usual else {}
+    return found
+
+
+def newly_varying(summary: Summary, columns: Columns) -> tuple[str, ...]:
+    """Those of them of which most of some rows have another value."""
+    found = []
+    for name, usual in hardly_varied(summary).items():
+        column = columns.get(name)
+        if column is None or not len(column) or column.dtype.kind not in "biuf":
             continue
-        values = np.asarray(columns[name], np.float64).reshape(rows_of(columns), -1)
-        usual = [own.values[own.weights.argmax()] if _share(own) >= HARDLY else None for own in seen]
-        if len(usual) == values.shape[1] and any(
-            value is not None and np.mean(values[:, place] == value) < 0.5 for place, value in enumerate(usual)
-        ):
+        values = column.reshape(len(column), -1)
+        if values.shape[1] > max(usual) and any(np.mean(values[:, at] == own) < 0.5 for at, own in usual.items()):
             found.append(name)
     return tuple(found)
 

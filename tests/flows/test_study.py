@@ -14,6 +14,7 @@ from gitdata.commands.study import _groups
 
 TWO = ("study", "lattice", "--methods", "finetune,rehearse", "--seeds", "2")
 SAID = {"GITDATA_PROGRESS": "1"}
+FIELDS = ("--inputs", "t1,t2,t3,scenario,dir", "--outputs", "W_max,P_peak")
 
 
 @pytest.fixture
@@ -21,8 +22,7 @@ def grown(world: World) -> World:
     """A base and an extension, with rows to test on and to validate with."""
     world.clone.declare()
     world.clone.gitdata(
-        "add", "lattice", world.lattice("base", 0, 30), "--test", "0.15", "--validation", "0.15", "--inputs",
-        "t1,t2,t3,scenario,dir", "--outputs", "W_max,P_peak",
+        "add", "lattice", world.lattice("base", 0, 30), "--test", "0.15", "--validation", "0.15", *FIELDS
     )  # fmt: skip
     world.clone.commit("a dataset and a model")
     extend(world, 30, 40)
@@ -118,10 +118,7 @@ def test_a_table_a_sentence_and_a_plot(grown: World, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_without_test_rows_a_tenth_of_the_train_rows_serves(world: World) -> None:
     world.clone.declare()
-    world.clone.gitdata(
-        "add", "lattice", world.lattice("base", 0, 30), "--inputs", "t1,t2,t3,scenario,dir", "--outputs",
-        "W_max,P_peak",
-    )  # fmt: skip
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 30), *FIELDS)
     world.clone.commit("a dataset and a model")
     world.clone.gitdata("extend", "lattice", world.lattice("more", 30, 40), "-m", "more")
     done = world.clone.gitdata("study", "lattice", "--methods", "rehearse", "--seeds", "1", "--json").records
@@ -163,10 +160,7 @@ MISTAKES = {
 
 def test_mistakes(world: World) -> None:
     world.clone.declare()
-    world.clone.gitdata(
-        "add", "lattice", world.lattice("base", 0, 10), "--inputs", "t1,t2,t3,scenario,dir", "--outputs",
-        "W_max,P_peak",
-    )  # fmt: skip
+    world.clone.gitdata("add", "lattice", world.lattice("base", 0, 10), *FIELDS)
     world.clone.commit("a dataset and a model")
     for arguments, message in MISTAKES.items():
         done = world.clone.gitdata("study", *arguments, code=2)
@@ -211,9 +205,8 @@ def test_a_file_that_was_split_is_read_split_by_split(grown: World) -> None:
 
 def test_test_rows_that_are_trained_on_are_left_out_and_extensions_without_train_rows_count(world: World) -> None:
     world.clone.declare()
-    fields = ("--inputs", "t1,t2,t3,scenario,dir", "--outputs", "W_max,P_peak")
     both = world.lattice("base", 0, 10)
-    world.clone.gitdata("add", "lattice", both, "--test", both, *fields)
+    world.clone.gitdata("add", "lattice", both, "--test", both, *FIELDS)
     world.clone.commit("all rows are test rows, too")
     world.clone.gitdata("extend", "lattice", world.lattice("more", 10, 14), "-m", "more")
     world.clone.gitdata("extend", "lattice", "--test", world.lattice("fair", 20, 24), "-m", "fair test rows")

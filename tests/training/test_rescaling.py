@@ -15,7 +15,7 @@ from gitdata.training.declaration import Declaration
 from gitdata.training.methods import TrainingData, ascent, climb
 from gitdata.training.package import Package, raw_outputs
 from gitdata.training.preprocessing import Numeric
-from gitdata.training.rescaling import KERNEL, newly_varying, rescaled
+from gitdata.training.rescaling import KERNEL, hardly_varied, newly_varying, rescaled
 
 Columns = dict[str, np.ndarray]
 Declare = Callable[..., Declaration]
@@ -86,6 +86,8 @@ def test_who_would_have_to_fetch_old_rows_fetches_them(declaration: Declaration,
     assert base.summary is not None
     assert newly_varying(base.summary, part(years, 800, 900)) == ("year",)
     assert newly_varying(base.summary, {**part(years, 800, 900), "year": np.full(100, 2011.0)}) == ()
+    assert newly_varying(base.summary, {**part(years, 800, 900), "year": np.full(100, "2012")}) == (), "drift says so"
+    assert newly_varying(base.summary, {}) == ()
     rows = replace(data(years, 800, 900), is_here=False)
     found = climb(declaration, rows, base, base, ["auto"])
     assert [rung.method for rung in found.rungs] == ["rehearse"]
@@ -139,3 +141,20 @@ def test_without_a_summary_or_a_dense_layer_that_begins_nothing_is_changed(
     assert rescaled(bare, fitted) == (bare, ())
     other = replace(base, weights={f"other.{name}": own for name, own in base.weights.items()})
     assert rescaled(other, fitted)[1] == ()
+
+
+def test_where_every_input_varied_no_pass_over_all_rows_is_made(
+    lattice: Columns, declare: Declare, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Statistics of rows that memory does not hold take reading all of them."""
+    declared = declare(**{"epochs = 200": "epochs = 2", '["finetune", "rehearse", "union"]': '"rehearse"'})
+    package = climb(declared, data({**lattice, "year": lattice["t1"]}, 0, 800), None, None).package
+    assert package.summary is not None
+    assert hardly_varied(package.summary) == {}
+
+    def never(*arguments: object) -> None:
+        raise AssertionError("statistics were fitted")
+
+    monkeypatch.setattr(sys.modules[ascent.__module__].statistics, "fit", never)
+    found = climb(declared, data({**lattice, "year": lattice["t1"]}, 800, 1400), package, package)
+    assert found.rung.method == "rehearse"

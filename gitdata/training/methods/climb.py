@@ -29,7 +29,7 @@ from gitdata.training.methods.strength import Footing, settled
 from gitdata.training.methods.validation import Validation, validation
 from gitdata.training.package import Package
 from gitdata.training.preprocessing.fields import Category
-from gitdata.training.rescaling import rescaled
+from gitdata.training.rescaling import hardly_varied, rescaled
 from gitdata.training.retraining import ANEW, WHOLE
 from gitdata.training.shuffle import Held
 
@@ -251,6 +251,8 @@ def _rescaled(climb: _Climb, method: Method, restored: Package | None) -> Packag
     """
     if restored is None or method.name not in WHOLE or climb.lenders:
         return restored
+    if restored.summary is None or not hardly_varied(restored.summary):
+        return restored  # the usual case, which is not to cost a pass over all rows
     moved, names = rescaled(restored, statistics.fit(climb.declaration, climb.data.whole()))
     if names:
         climb.say(f"Inputs that hardly varied before are scaled, and learned, anew: {', '.join(names)}.")

@@ -218,7 +218,6 @@ def _table(old: Categories, new: Categories, units: tuple[float, float]) -> list
     table = []
     for side, number in zip((old, new), units, strict=True):
         counts = [side.counts.get(name, 0) for name in names]
-        everything = sum(side.counts.values()) + side.others
-        scaled = np.array([*counts, everything - sum(counts)]) * min(1.0, number / everything)
+        scaled = np.array([*counts, side.count - sum(counts)]) * min(1.0, number / side.count)
         table.append(np.rint(scaled).astype(np.int64))
     return table

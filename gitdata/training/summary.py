@@ -36,6 +36,10 @@ class Categories:
     counts: Mapping[str, int]
     others: int = 0
 
+    @property
+    def count(self) -> int:
+        return sum(self.counts.values()) + self.others
+
     @classmethod
     def of(cls, values: NDArray[Any]) -> Categories:
         names, counts = np.unique(texts(values), return_counts=True)
@@ -194,6 +198,8 @@ def _read(arrays: Mapping[str, NDArray[Any]], document: Mapping[str, Any]) -> Su
     left_over = any(True for _ in (*values, *weights, *figures, *censuses))
     if left_over or (rows and not (inputs and set(inputs) <= fields.keys())):
         raise ValueError("a damaged summary (its fields are not those of its arrays)")
+    if rows and any(isinstance(own.seen, Categories) and not own.seen.count for own in fields.values()):
+        raise ValueError("a damaged summary (its rows are of no category)")
     return Summary(rows, inputs, fields, census)
 
 

@@ -190,6 +190,14 @@ def test_a_hostile_summary_raises_nothing_but_value_errors(data: st.DataObject) 
             drift(found, some_columns(10, 1))
 
 
+def test_rows_of_no_category_are_no_summary() -> None:
+    held, document = Summary.of(some_columns(20, 0), INPUTS, ("y",)).to_arrays()
+    (entry,) = (entry for entry in document["fields"] if "counts" in entry)
+    entry["counts"] = {}
+    with pytest.raises(ValueError, match="its rows are of no category"):
+        Summary.from_arrays(held, document)
+
+
 # --- tests ---------------------------------------------------------------------------------------------------
 
 
